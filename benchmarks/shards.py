@@ -29,14 +29,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="one, then all, so many times")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a block")
     parser.add_argument("--workloads", nargs="+", choices=list(LABELS), default=["C", "A"])
+    parser.add_argument("--packed", action="store_true", help="leave the packing of the observations out")
     parser.add_argument("--budget", type=float, default=180, help="seconds for measuring disturbed blocks again")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     quiet = Quiet(options.budget)
     runs: list[dict[str, Any]] = []
+    peer = "vla_eval_packed" if options.packed else "vla_eval"
     for policy in POLICIES:
         with ExitStack() as stack:
-            server, shards = start(stack, "vla_eval", policy=policy, workers=options.shards)
+            server, shards = start(stack, peer, policy=policy, workers=options.shards)
             for workload in options.workloads:
                 found = compare(server, shards, workload, options.rounds, options.seconds, quiet)
                 runs.append({"policy": policy, **found})

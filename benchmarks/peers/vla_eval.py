@@ -42,10 +42,8 @@ class Client:
         self._loop.run_until_complete(self._connection.connect())
 
     def prepare(self, observation: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Under vla-eval's names."""
-        images = {name: value for name, value in observation.items() if name.startswith("image.")}
-        task = observation.get("task", "")
-        return {"images": images, "states": observation["robot_state.q"], "task_description": task}
+        """Under the names that the model declares: without a key set they are its own."""
+        return observation
 
     def infer(self, prepared: Mapping[str, Any]) -> Any:
         """One step of a simulation."""

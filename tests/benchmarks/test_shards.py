@@ -12,9 +12,10 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "shards.py"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc")]
 
 
-def test_each_policy_is_measured_with_one_and_with_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--packed"]], ids=["packing", "packed"])
+def test_each_policy_is_measured_with_one_and_with_all(tmp_path: Path, more: list[str]) -> None:
     path = tmp_path / "results.json"
-    tiny = ["--shards", "3", "--rounds", "1", "--seconds", "0.01", "--budget", "0", "--output", path]
+    tiny = ["--shards", "3", "--rounds", "1", "--seconds", "0.01", "--budget", "0", "--output", path, *more]
     done = subprocess.run([sys.executable, SCRIPT, *tiny], check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads(path.read_text())
