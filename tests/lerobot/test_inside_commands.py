@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from inside_lerobot import FPS, MOTORS, STEPS, TURNED, RTCPuppet, install, motors, native, onward, served
 from offboard_core import Chunk
+from puppets import Puppet
 
 OLD = importlib.metadata.version("lerobot").startswith("0.4.")
 START = dict.fromkeys((f"{name}.pos" for name in MOTORS), 10.0) | {"gripper.pos": 60.0}
@@ -132,15 +133,35 @@ def test_a_rollout_with_real_time_chunking_goes_on_where_it_is(lerobot):
 
 
 @pytest.mark.skipif(OLD, reason="LeRobot 0.4's commands have no strategies")
-def test_a_rollout_is_recorded(lerobot):
-    with served(onward("motors", "target_motors"), motors()) as server:
+@pytest.mark.parametrize(
+    ("strategy", "words", "episodes"),
+    [
+        ("sentry", (), 1),
+        # Nobody presses the key that keeps what was seen last.
+        ("highlight", ("--dataset.streaming_encoding=true",), 0),
+        (
+            "episodic",
+            ("--dataset.num_episodes=2", "--dataset.episode_time_s=2", "--dataset.reset_time_s=0",
+             "--strategy.reset_to_initial_position=false"),
+            2,
+        ),
+    ],
+)  # fmt: skip
+def test_a_rollout_is_recorded(lerobot, strategy, words, episodes):
+    puppet = Puppet(onward("motors", "target_motors"))
+    with served(puppet.answer, motors(), puppet=puppet) as server:
         code, said, sent = lerobot.of_the_arm(
-            server, "--strategy.type=sentry", "--dataset.repo_id=me/rollout_trial", "--dataset.push_to_hub=false",
+            server, f"--strategy.type={strategy}", "--dataset.repo_id=me/rollout_trial", "--dataset.push_to_hub=false",
             f"--dataset.root={lerobot.folder / 'set'}", "--dataset.rgb_encoder.vcodec=h264",
-            "--dataset.single_task=reach", "--dataset.fps=30",
+            "--dataset.single_task=reach", "--dataset.fps=30", *words,
         )  # fmt: skip
     assert code == 0, said
     assert_on_its_way(sent)
+    info = json.loads((lerobot.folder / "set" / "meta" / "info.json").read_text())
+    assert info["total_episodes"] == episodes
+    (session,) = (episode for episode in puppet.episodes if episode.seen)
+    begun_anew = len(session.seen) < len(puppet.batches)
+    assert begun_anew == (strategy == "episodic"), "each episode of LeRobot's is one of the model's"
 
 
 def test_environments_are_evaluated_side_by_side(lerobot):
