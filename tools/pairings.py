@@ -244,6 +244,9 @@ Here the robot has the motors and the cameras that the checkpoint was trained on
 
 {lerobot}
 
+The same holds of a robot [inside LeRobot](../how-to/inside-lerobot.md) (`--policy.type=offboard`), with
+`--policy.units` for the columns; there `--policy.map` says what the names do not.
+
 ## Scripts
 
 `POST /act` is Protocol v1 [over HTTP](../how-to/scripts.md): every model is served, but one that looks back answers

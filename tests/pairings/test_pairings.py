@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from genuine_client import Failed, Genuine, shared_python
 from offboard_client import InferenceClient
+from offboard_client.errors import ConfigurationError
 from offboard_core.catalog import read_models
 from offboard_process import serving as serving_command
 from pairing_bed import (
@@ -126,6 +127,26 @@ def test_a_robot_drives_a_model_or_is_refused(server, clients, codec, client, ke
             signs = np.sign(np.sum(found[:, 3:] * steps[:, 3:], axis=1, keepdims=True))
             found = np.concatenate([found[:, :3], found[:, 3:] * signs], axis=1)
         np.testing.assert_allclose(found, steps, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codec", CODECS)
+def test_inside_lerobot_it_is_as_with_its_robot_client(server, codec):
+    from lerobot_policy_offboard.side import Side  # LeRobot is imported for it
+    from lerobot_policy_offboard.wiring import wire
+
+    with InferenceClient(server.host, server.port) as client, client.new_session(name_of(codec)) as session:
+        meta = session.metadata
+    names = pairings.ROBOT.vectors["observation.state"]
+    for units in pairings.key_sets("lerobot"):
+        side = Side(
+            vectors={"observation.state": len(names)}, images=frozenset(pairings.ROBOT.cameras),
+            names={"observation.state": names, "action": names}, actions=len(names),
+            fps=meta.get("action_fps") or 30.0, units=units,
+        )  # fmt: skip
+        served = pairings.verdict("lerobot", units, CODECS[codec]).served
+        with contextlib.nullcontext() if served else pytest.raises(ConfigurationError):
+            wire(side, meta, {}, False)
 
 
 # -- the page about three vendors -----------------------------------------------------------------------------------
