@@ -100,8 +100,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         # What was left to send when it was closed has found nobody who takes it.
         if self.transport.is_closing():
             self.transport.abort()
-        else:
-            super().send_keepalive_ping()
+            return
+        super().send_keepalive_ping()
+        if self.close_sent:  # uvicorn looks no more, and closing then waits for ever for who reads no more
+            self.schedule_ping()
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
