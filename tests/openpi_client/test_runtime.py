@@ -66,7 +66,7 @@ def test_a_policy_that_is_known_to_answer_fewer_gets_no_session_and_the_advice_c
         client.connect(host=server.host, port=server.port)
     assert (
         "1008 (policy violation) dialect_unsupported: serve with --openpi.short_chunks hold or "
-        "--openpi.action_horizon 2: the model answers 2 to 30 "
+        "--openpi.action_horizon 2: the model answers 2 to 30…"
     ) in str(raised.value)
 
 

@@ -171,7 +171,7 @@ def test_a_turn_beyond_half_a_circle_reaches_the_model_as_robosuite_has_it():
 @pytest.mark.parametrize("vendor", ["openpi", "gr00t"])
 def test_a_codec_that_would_turn_the_pictures_once_more_is_refused(vendor):
     model, _ = vendors(vendor, "libero", np.zeros((5, 7)), Checkpoint(id="it"), pictures="robosuite")
-    why = r"1008 .*try without --vla-eval.codec libero, or another --codec than \w+.libero: the pictures are upright"
+    why = r"1008 .*try without --vla-eval.codec libero, or another --codec than \w+.libero: the pictures are…"
     with speaking(model, codec="libero") as server, pytest.raises(Exception, match=why):
         kitchen_asks(server)
 
