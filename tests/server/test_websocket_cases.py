@@ -29,14 +29,24 @@ def frame(first_byte, payload=b"", masked=0x80, size=None):
     return bytes([first_byte]) + length + KEY + bytes(a ^ b for a, b in zip(payload, keys, strict=True))
 
 
-@pytest.fixture(scope="module", params=["uvloop", "asyncio", "TLS"])
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
 def joins(request, certificate):
-    """Opens a session with a server: on either event loop, and with TLS."""
+    """Opens a session with a server, on either event loop."""
+    yield from serve(request.param, certificate)
+
+
+@pytest.fixture(scope="module", params=["uvloop", "asyncio", "TLS"])
+def joins_too(request, certificate):
+    """With TLS, too."""
+    yield from serve(request.param, certificate)
+
+
+def serve(how, certificate):
     cert, key = certificate
-    files = {"ssl_certfile": cert, "ssl_keyfile": key} if request.param == "TLS" else {}
+    files = {"ssl_certfile": cert, "ssl_keyfile": key} if how == "TLS" else {}
     trusted = {"ssl": ssl.create_default_context(cafile=cert)} if files else {}
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "asyncio":
+        if how == "asyncio":
             patch.setitem(sys.modules, "uvloop", None)
         with InferenceServer({"only": source({"a": Puppet})}, port=0, **files) as server:
             yield lambda: robot(server, **trusted)
@@ -61,8 +71,8 @@ ANSWERED = {
 
 
 @pytest.mark.parametrize("writes", ANSWERED.values(), ids=ANSWERED)
-def test_an_observation_is_answered_however_it_comes(joins, writes):
-    with joins() as one:
+def test_an_observation_is_answered_however_it_comes(joins_too, writes):
+    with joins_too() as one:
         one.opened()
         for number in (1, 2, 3):
             for data in writes:
