@@ -103,7 +103,7 @@ def test_a_server_that_says_why_it_takes_nobody_is_believed():
         where = f"127.0.0.1:{server.socket.getsockname()[1]}"
         with (
             pytest.raises(ConnectionFailed, match=r"closed the connection \(1011 the arm is being moved\) before"),
-            opened(where, wait=0.5),
+            opened(where, wait=4),
         ):
             pass
 
