@@ -67,7 +67,7 @@ OWN = {
     ),
 }
 #: A model with names of its own, for which no codec is chosen: here LeRobot's checkpoint.
-OWN |= {"core": OWN["lerobot"], "scripted": Checkpoint(id="any")}
+OWN.update({"core": OWN["lerobot"], "scripted": Checkpoint(id="any")})
 #: The motors of one arm, and what its client tells when LeRobot's own drives it.
 MOTORS = (*(f"joint_{i}" for i in range(1, 8)), "gripper")
 ROBOT = Instructions(

@@ -15,13 +15,13 @@ __all__ = ["Client", "serve"]
 class Client(Shard):
     """A shard that compresses no picture while it is measured; it counts no answers either."""
 
-    def prepare(self, observation: Mapping[str, Any]) -> bytes:
+    def prepare(self, observation: Mapping[str, Any]) -> Any:
         """The whole message, as vla-eval's client packs it."""
         from vla_eval.protocol.messages import Message, MessageType, pack_message
 
         return pack_message(Message(MessageType.OBSERVATION, {**super().prepare(observation)}))
 
-    def infer(self, prepared: bytes) -> Any:
+    def infer(self, prepared: Any) -> Any:
         """One step of a simulation."""
         return self._loop.run_until_complete(self._exchange(prepared))
 

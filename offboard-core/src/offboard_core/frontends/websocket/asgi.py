@@ -16,7 +16,7 @@ from typing import Any
 from offboard_client.errors import OffboardError
 
 from ...engine import PolicyService
-from .. import Edge, EdgeConnection, Frame, Frontend, FrontendConnection, Scope, contained
+from .. import Edge, EdgeConnection, Frame, Frontend, Scope, contained
 from .carrier import Carrier, carrier_of
 from .opening import refuse
 from .session_protocol import VANISHED, SessionProtocol
@@ -87,7 +87,7 @@ async def _carried(
 class _Driver:
     """One socket. ASGI is given one message at a time, and the protocol is paused until it has been taken."""
 
-    def __init__(self, connection: FrontendConnection, send: Send) -> None:
+    def __init__(self, connection: EdgeConnection, send: Send) -> None:
         self.protocol = SessionProtocol(connection, self._put, self._close)
         self._send = send
         self._message: dict[str, Any] | None = None
