@@ -144,6 +144,29 @@ def test_nan_is_not_trained_on(data, tmp_path, capsys, name, said, reason):
     assert not (tmp_path / "out" / "v1").exists()
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, None])
+@pytest.mark.parametrize("stats", [None, '{"episode_index": 0, "stats": {"action": {"mean": [0.5]}}}'])
+def test_nan_that_no_statistics_tell_of_is_found_in_the_rows(data, tmp_path, capsys, number, stats):
+    """Of a set without statistics, and of one whose maker left NaN out of the means."""
+    parquet, rows = pytest.importorskip("pyarrow.parquet"), [[0.5] * 10 for _ in range(4)]
+    table = pytest.importorskip("pyarrow").table
+    (data / "data" / "chunk-000").mkdir(parents=True)
+    path = data / "data" / "chunk-000" / "episode_000000.parquet"
+    parquet.write_table(table({"action": rows, "note": ["x"] * 4}), path)
+    if stats is not None:
+        (data / "meta" / "episodes_stats.jsonl").write_text(stats)
+    check_data_set(data, "ee_rot6d", 15.0)
+    rows[2][3] = number
+    parquet.write_table(table({"action": rows, "note": ["x"] * 4}), path)
+    assert train(data, tmp_path / "out") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "numbers in action that are NaN, infinite or missing, in the rows of data/chunk-000/episode_000000" in said
+    path.write_bytes(path.read_bytes()[:-9])
+    assert train(data, tmp_path / "out") == 1
+    assert "episode_000000.parquet is damaged, or cut short" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out" / "v1").exists()
+
+
 def test_pictures_and_sets_without_statistics_are_no_reason(data, tmp_path):
     (data / "meta" / "stats.json").write_text('{"somewhere.else": {"mean": [NaN]}}')
     assert train(data, tmp_path / "out") == 0

@@ -1,24 +1,28 @@
-"""Whether a data set that others made holds numbers only, as its own statistics say it: no row is looked at."""
+"""Whether a data set that others made holds numbers only: as its statistics say it, and as its rows do."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from offboard_client.errors import ConfigurationError
+from offboard_client.errors import ConfigurationError, told
 
 #: LeRobot's statistics: of the whole set, and of each episode (v2.1).
 _WHOLE, _EACH = "stats.json", "episodes_stats.jsonl"
 _PICTURES = ("image", "video")
+#: Rows that are in memory at once.
+_ROWS = 65_536
 
 
 def check_numbers(folder: Path) -> None:
-    """Raises ConfigurationError where statistics of a LeRobot data set (v2) say that a column is NaN or infinite.
+    """Raises ConfigurationError where a column of a LeRobot data set (v2) is NaN or infinite, or lacks a number.
 
-    What is trained on such numbers is NaN as a whole, after hours. A set without statistics says nothing.
+    What is trained on such numbers is NaN as a whole, after hours. The statistics are asked first; some sets have none,
+    and some tools leave NaN out of their means, so the rows are asked, too, where pyarrow is here to read them.
     """
     features = _features(folder / "meta" / "info.json")
     for path, where, said in (*_of_all(folder), *_of_each(folder)):
@@ -29,6 +33,45 @@ def check_numbers(folder: Path) -> None:
                 "all that is learnt of it would be, too. Take such episodes out (offboard convert leaves them out by "
                 "name)"
             )
+    _check_rows(folder, features)
+
+
+def _check_rows(folder: Path, features: set[str]) -> None:
+    try:
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+    except ImportError:  # of the extra `convert`, which a training alone does not need
+        return
+    for path in sorted((folder / "data").glob("*/*.parquet")):
+        try:
+            with parquet.ParquetFile(path) as file:
+                wrong = _not_numbers(file, [name for name in file.schema_arrow.names if name in features])
+        except Exception as error:  # Arrow has errors of its own for what is cut short, besides OSError
+            raise ConfigurationError(f"{path} is damaged, or cut short: {told(error)}") from error
+        if wrong:
+            raise ConfigurationError(
+                f"{folder} has numbers in {', '.join(wrong)} that are NaN, infinite or missing, in the rows of "
+                f"{path.relative_to(folder)}: all that is learnt of it would be, too. Take such episodes out (offboard "
+                "convert leaves them out by name)"
+            )
+
+
+def _not_numbers(file: Any, names: list[str]) -> list[str]:
+    wrong = dict[str, None]()
+    for batch in file.iter_batches(_ROWS, columns=names, use_threads=False) if names else ():
+        wrong |= {name: None for name in names if name not in wrong and not _has_numbers(batch.column(name))}
+    return [*wrong]
+
+
+def _has_numbers(column: Any) -> bool:
+    """What is no number at all, such as a text, is none that could be NaN."""
+    while hasattr(column, "flatten") and hasattr(column.type, "value_type"):
+        if column.null_count:
+            return False
+        column = column.flatten()
+    if column.null_count:
+        return False
+    values = np.asarray(column.to_numpy(zero_copy_only=False))
+    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
 
 def check_finite(path: Path, what: str) -> None:
