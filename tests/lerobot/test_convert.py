@@ -90,6 +90,14 @@ def test_features_and_labels_are_upstreams(arm: str, tmp_path: Path) -> None:
         assert np.abs(shown - served[name]).mean() < 16, name  # steep stripes, and it was video twice
 
 
+def test_in_the_end_it_says_how_to_train_so_that_serving_knows_the_codec(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded(tmp_path / "rec")
+    assert convert(tmp_path / "rec", tmp_path / "out", "--fps", "20") == 0
+    assert f"offboard train --vendor lerobot --dataset {tmp_path / 'out'} …" in capsys.readouterr().out
+
+
 def test_whole_episodes_each_frame_with_its_own_picture_and_command(tmp_path: Path) -> None:
     rec, out = tmp_path / "rec", tmp_path / "out"
     recorded(rec), recorded(rec, 15)

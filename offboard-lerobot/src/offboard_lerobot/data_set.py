@@ -54,10 +54,12 @@ class LeRobotWriter(DataSetWriter):
     def finish(self) -> str:
         """See :class:`~offboard_core.data_sets.DataSetWriter`."""
         self._writing.finish()
+        # By LeRobot's own command the checkpoint would not say its codec, and be served by its own names.
+        train = "offboard train --vendor lerobot --dataset"
         if self._target.startswith(_HUB):
-            return f"lerobot-train --dataset.repo_id={self._target.removeprefix(_HUB)} …"
-        name = self._target.rstrip("/").rpartition("/")[2]
-        return f"lerobot-train --dataset.repo_id=offboard/{name} --dataset.root={self._target} …"
+            name = self._target.removeprefix(_HUB)
+            return f"hf download --repo-type dataset {name} --local-dir FOLDER, then {train} FOLDER …"
+        return f"{train} {'FOLDER' if '://' in self._target else self._target} …"
 
     def discard(self) -> None:
         """See :class:`~offboard_core.data_sets.DataSetWriter`."""
