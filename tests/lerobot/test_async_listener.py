@@ -866,6 +866,16 @@ def test_a_models_unit_has_to_be_the_robots(client):
             assert says in details
 
 
+def test_as_many_motors_of_other_names_are_refused_before_it_moves(client):
+    names = (*ARM[:5], "wheel")
+    meta = dataclasses.replace(
+        motors_meta(names), observation=native().observation, conventions={"motors": ", ".join(names)}
+    )
+    with serving(answering("target_motors"), meta, {"units": "degrees"}) as (_, port):
+        _, details = refused(client(port).start, **ASKED)
+    assert "gripper.pos, the model answers target_motors (6) of" in details
+
+
 @pytest.mark.parametrize(
     ("action", "says"),
     [
