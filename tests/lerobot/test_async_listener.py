@@ -30,7 +30,7 @@ from offboard_lerobot.async_inference import make_listener
 from offboard_lerobot.async_inference.messages import BEGIN, END, MIDDLE, SERVICE, read_piece, write_data, write_piece
 from offboard_lerobot.async_inference.options import RobotClientOptions
 from offboard_lerobot.async_inference.payloads import read_instructions
-from offboard_lerobot.async_inference.waiting import Held, Robot
+from offboard_lerobot.async_inference.waiting import Crowd, Held, Robot
 from puppets import PATIENCE, Door, Puppet, reached, source, until
 from robots import get, get_json
 
@@ -411,6 +411,13 @@ class TestNothingOld:
         over.over = True
         with pytest.raises(DialectUnsupported, match="start the robot's client anew"):
             over.sees(b"frame", lambda frame, robot: pytest.fail("the model is asked about it"))
+
+    def test_nor_one_of_a_client_that_left(self):
+        crowd = Crowd(silence=1.0)
+        robot = crowd.begin("one", read_instructions(config()))
+        crowd.leave("one")
+        with pytest.raises(DialectUnsupported, match="start the robot's client anew"):
+            robot.sees(b"frame", lambda frame, robot: pytest.fail("the model is asked about it"))
 
     def test_an_error_takes_no_answer_away(self, client, caplog):
         with serving(telling(), native()) as (_, port):
@@ -882,6 +889,11 @@ def test_as_many_motors_of_other_names_are_refused_before_it_moves(client):
         ({"target_pose": Field(shape=(7,)), "target_grip": Field(shape=(1,))}, "the model answers target_pose (7)"),
         ({"target_joints": Field(shape=(6,))}, "the model answers target_joints (6)"),
         ({"shoulder_pan.pos": Field(shape=(1,))}, "the model answers shoulder_pan.pos (1)"),
+        # By its name alone the second of two numbers would be the next motor's.
+        (
+            {name: Field(shape=(2 if name == "shoulder_pan.pos" else 1,)) for name in AT},
+            "the model answers shoulder_pan.pos (2)",
+        ),
         # LeRobot's client would play six of seven without a word.
         ({"action": Field(shape=(7,))}, "gripper.pos, the model answers action (7)"),
         ({"action": Field(shape=(5,))}, "gripper.pos, the model answers action (5)"),
