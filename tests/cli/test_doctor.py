@@ -10,7 +10,7 @@ from offboard_client.doctor import survey
 from offboard_core import InferenceServer
 from offboard_core.engine import ServiceTimeouts
 from offboard_process import in_process
-from scripted_server import Gone, ScriptedServer
+from scripted_server import META, Gone, ScriptedServer
 from terminal import Terminal
 from waits import PATIENCE, until
 
@@ -53,6 +53,26 @@ def test_a_server_of_ours_is_measured_and_left_as_it_was(server):
     with InferenceClient(server) as client:
         until(lambda: not client.server_status()["holders"], "the model is given back")
         assert client.server_status()["outcomes"].keys() <= {"ok", "bad_message"}
+
+
+@pytest.mark.parametrize(
+    "version", [b"\xff\0", [0.1], 7, float("nan"), "9" * 500_000], ids=lambda said: type(said).__name__
+)
+def test_a_version_that_is_none_is_told_and_not_passed_on(version):
+    def measured(peer):
+        peer.ready({**META, "offboard_version": version})
+        peer.wait_for_close()
+
+    def status(peer):
+        peer.respond(200, body=json.dumps({"holders": [], "loaded": {"model": "a"}, "sessions": 0}).encode())
+
+    with ScriptedServer(left, status, measured) as server:
+        done = in_process("doctor", f"127.0.0.1:{server.port}", "--json")
+    assert len(done.stdout) < 20_000
+    told = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert told["measured"]["offboard_version"] is None
+    (about,) = (each["found"] for each in told["findings"] if each["what"] == "server")
+    assert "which is no version of ours" in about
 
 
 def test_no_robot_loses_its_place_to_it():

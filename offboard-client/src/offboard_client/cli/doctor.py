@@ -33,6 +33,8 @@ _ORDER = {"mend": 0, "note": 1, "unknown": 2, "fine": 3}
 _SHOWN = {"mend": "to mend", "note": "note", "unknown": "?", "fine": "fine"}
 #: The status where nobody takes a connection.
 UNREACHED = 2
+#: Characters of a version.
+_LONGEST_VERSION = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +147,14 @@ def _report(
 ) -> dict[str, Any]:
     measured = None
     if reached and found is not None:
-        rate = rate_of(found)
+        rate, version = rate_of(found), found.meta.get("offboard_version")
         measured = {
             "kind": found.kind,
             "steps": asdict(found.steps) if found.steps else None,
             "ahead_s": found.ahead_s,
             "compresses": found.compresses,
-            "offboard_version": found.meta.get("offboard_version"),
+            # Whatever else it may be is told, shortened, by the finding about the server.
+            "offboard_version": version if isinstance(version, str) and len(version) <= _LONGEST_VERSION else None,
             "round_trips_s": found.trips,
             "sent": {name: asdict(sent) for name, sent in found.sent.items()},
             "bytes_per_s": rate,
