@@ -12,6 +12,7 @@ import contextlib
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -104,7 +105,7 @@ def readable(data: Buffer) -> bool:
 class _Layout:
     """One message without its numbers. Its maps are numbered, the outermost is 0."""
 
-    __slots__ = ("_arrays", "_entries", "_inner", "_maps", "_numbers", "_same", "size")
+    __slots__ = ("_arrays", "_entries", "_inner", "_maps", "_narrow", "_numbers", "_parts", "_pick", "_same", "size")
 
     def __init__(self, data: Buffer, value: Mapping[str, Any]) -> None:
         """Of a message and what it means. Raises _Other if there is more in it than maps, texts, numbers and arrays."""
@@ -112,20 +113,37 @@ class _Layout:
         self._entries = 0
         self._maps: list[dict[str, Any]] = []
         self._inner: list[tuple[int, str, int]] = []
-        self._same: list[tuple[int, int, bytes]] = []
         self._arrays: list[tuple[int, str, tuple[int, ...], np.dtype[Any], int, int, bool]] = []
-        self._numbers: list[tuple[int, str, Callable[[Buffer, int], tuple[Any, ...]], int, range | None]] = []
         outline = _Outline(data)
         at = self._add(data, value, outline, 0)
         if outline.at != len(data):
             raise _Other
         if at < len(data):
-            self._same.append((at, len(data), bytes(data[at:])))
-        if sum(len(same) for *_, same in self._same) > LARGEST:
+            outline.same.append((at, len(data)))
+        if sum(stop - start for start, stop in outline.same) > LARGEST:
             raise _Other
+        self._set_parts(data, outline)
+
+    def _set_parts(self, data: Buffer, outline: _Outline) -> None:
+        """How all of a message but its arrays is taken apart in one call, and which parts of it are what."""
+        kinds = [(start, stop, f"{stop - start}s") for start, stop in outline.same]
+        kinds += [(start, start + number.size, number.format[1:]) for *_, start, (number, _) in outline.numbers]
+        form, at, order = ">", 0, dict[int, int]()
+        for i, (start, stop, kind) in enumerate(sorted(kinds)):
+            form += f"{start - at}x{kind}"
+            at, order[start] = stop, i
+        self._parts = struct.Struct(f"{form}{self.size - at}x")
+        self._pick: Callable[[tuple[Any, ...]], Any] = itemgetter(*[order[start] for start, _ in outline.same])
+        self._same = self._pick(self._parts.unpack(data))
+        self._narrow = [(order[start], only) for *_, start, (_, only) in outline.numbers if only is not None]
+        # A map's numbers by their names. One more than there are names, so that one alone comes in a tuple as well.
+        self._numbers: list[tuple[int, list[str], Callable[[Any], Any]]] = []
+        for index in dict.fromkeys(within for within, *_ in outline.numbers):
+            own = [(name, order[start]) for within, name, start, _ in outline.numbers if within == index]
+            self._numbers.append((index, [name for name, _ in own], itemgetter(*[at for _, at in own], 0)))
 
     def _add(self, data: Buffer, value: Mapping[str, Any], outline: _Outline, at: int) -> int:
-        """One map, and those in it; ``at``: where what was not added to :attr:`_same` yet begins, before and after."""
+        """One map, and those in it; ``at``: where what is not in ``outline.same`` yet begins, before and after."""
         index = len(self._maps)
         names: dict[str, Any] = {}
         self._maps.append(names)
@@ -146,10 +164,10 @@ class _Layout:
                 names[name] = held
                 continue
             start, stop, number = part
-            self._same.append((at, start, bytes(data[at:start])))
+            outline.same.append((at, start))
             at = stop
             if number is not None and type(held) in (int, float):
-                self._numbers.append((index, name, number[0].unpack_from, start, number[1]))
+                outline.numbers.append((index, name, start, number))
             elif number is None and type(held) is np.ndarray and held.nbytes == stop - start:
                 array: Array = held
                 viewed = array.nbytes >= VIEWED and array.itemsize == 1
@@ -160,16 +178,17 @@ class _Layout:
 
     def read(self, data: Buffer) -> dict[str, Any] | None:
         """None if it is another message."""
-        for start, stop, same in self._same:
-            if data[start:stop] != same:
+        parts = self._parts.unpack(data)
+        if self._pick(parts) != self._same:
+            return None
+        for at, only in self._narrow:
+            if parts[at] not in only:
                 return None
         found = [names.copy() for names in self._maps]
         for within, name, index in self._inner:
             found[within][name] = found[index]
-        for within, name, unpack, at, only in self._numbers:
-            number = found[within][name] = unpack(data, at)[0]
-            if only is not None and number not in only:
-                return None
+        for within, names, pick in self._numbers:
+            found[within].update(zip(names, pick(parts)))  # noqa: B905 - see there
         for within, name, shape, dtype, start, stop, viewed in self._arrays:
             if viewed:
                 found[within][name] = np.ndarray(shape, dtype, data, start)
@@ -189,6 +208,9 @@ class _Outline:
     def __init__(self, data: Buffer) -> None:
         self._data = data
         self.at = 0
+        #: From where to where it is always the same; its numbers, each with its map, name and beginning.
+        self.same: list[tuple[int, int]] = []
+        self.numbers: list[tuple[int, str, int, tuple[struct.Struct, range | None]]] = []
 
     def _byte(self) -> int:
         self.at += 1

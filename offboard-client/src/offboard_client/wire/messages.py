@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from ..errors import BadMessage, BadObservation, OffboardError, brief, from_code, one_line
 
@@ -30,6 +30,7 @@ CLOSE_GOING_AWAY = 1012
 #: A session's id travels in a URL.
 SESSION_ID_LENGTH = 256
 _LONGEST_MS = 1e12
+_TEXT, _PLAIN = frozenset({str}), frozenset({float, int})
 #: What a reply may say beside its result: stages of its timing, and warnings.
 MOST_REMARKS = 64
 
@@ -125,8 +126,7 @@ class Ready:
         return {"status": "ready", "meta": self.meta, "session_id": self.session_id}
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer to one observation.
 
     ``result``: rows, columns, ``[]`` (stop) or None (nothing new). ``timing``: the server's stages in ms.
@@ -134,7 +134,7 @@ class Reply:
     """
 
     result: Any
-    timing: Mapping[str, float] = field(default_factory=dict[str, float])
+    timing: Mapping[str, float] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
     seq: int | None = None
 
@@ -204,6 +204,14 @@ def is_duration(value: Any) -> bool:
     return (type(value) is float or type(value) is int) and 0 <= value <= _LONGEST_MS
 
 
+def _are_durations(stages: dict[Any, Any]) -> bool:
+    """:func:`is_duration` of all of them under names, asked at once: a number that is none makes a sum that is none."""
+    times = stages.values()
+    if not (_TEXT.issuperset(map(type, stages)) and _PLAIN.issuperset(map(type, times))):
+        return False
+    return min(times) >= 0 and sum(times) <= _LONGEST_MS
+
+
 def read_reply(frame: Any) -> Reply:
     """The answer to an observation, unless it is an error (:func:`frame_error`). Raises BadMessage.
 
@@ -218,16 +226,10 @@ def read_reply(frame: Any) -> Reply:
     stages, texts = cast("dict[Any, Any]", timing), cast("list[Any]", warnings)
     if len(stages) > MOST_REMARKS or len(texts) > MOST_REMARKS:
         raise BadMessage(f"the server's reply holds more than {MOST_REMARKS} times or warnings")
-    return Reply(
-        found["result"],
-        {
-            name: value  # is_duration, of each stage of each answer
-            for name, value in stages.items()
-            if type(name) is str and (type(value) is float or type(value) is int) and 0 <= value <= _LONGEST_MS
-        },
-        tuple([one_line(f"{text!s:.1000}") for text in texts]) if texts else (),
-        found.get(SEQ),
-    )
+    if stages and not _are_durations(stages):
+        stages = {name: value for name, value in stages.items() if type(name) is str and is_duration(value)}
+    remarks = tuple([one_line(f"{text!s:.1000}") for text in texts]) if texts else ()
+    return Reply(found["result"], stages, remarks, found.get(SEQ))
 
 
 def as_map(frame: Any, what: str) -> dict[str, Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
 from collections import Counter, deque
-from typing import Any
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from offboard_client.errors import OffboardError
 
 #: The stages every reply reports, in ms.
@@ -17,32 +19,25 @@ STAGES = ("decode_ms", "codec_ms", "queue_ms", "infer_ms", "total_ms")
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 #: What is remembered of the last minutes: so many spans of so many seconds.
 SPANS, SPAN_S = 300, 2.0
-_BOUNDS_MS = tuple(bound * 1e3 for bound in BOUNDS)
+_BOUNDS_MS = np.asarray(BOUNDS) * 1e3
+_STAGES_OF = itemgetter(*STAGES)
 
 
-class Histogram:
+class Histogram(NamedTuple):
     """Counts per bucket of :data:`BOUNDS` (the last one is everything longer) and their sum in ms."""
 
-    __slots__ = ("counts", "sum_ms")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS) + 1)
-        self.sum_ms = 0.0
-
-    def add(self, ms: float) -> None:
-        """Count one duration of ``ms`` milliseconds."""
-        self.counts[bisect_left(_BOUNDS_MS, ms)] += 1
-        self.sum_ms += ms
+    counts: list[int]
+    sum_ms: float
 
 
 class ServerStats:
     """What the whole server has done since it started.
 
     A finished exchange only leaves a line here; sorting it into counters waits until it is asked for, or until so many
-    lines have come together that the memory would show.
+    lines have come together that the memory would show. All of them are sorted at once.
     """
 
-    _LINES = 64
+    _LINES = 256
 
     def __init__(self) -> None:
         self.sessions_opened = 0
@@ -53,7 +48,9 @@ class ServerStats:
         # Which span it was, the sums of its stages in ms, and how many there were; those without any are not there.
         self._spans: deque[tuple[int, list[float], int]] = deque(maxlen=SPANS)
         self._sorting = threading.Lock()
-        self._stages = {stage: Histogram() for stage in STAGES}
+        # By stage and bucket; by stage, in ms.
+        self._buckets: NDArray[np.int64] = np.zeros((len(STAGES), len(BOUNDS) + 1), np.int64)
+        self._sums: NDArray[np.float64] = np.zeros(len(STAGES))
         self._outcomes: Counter[str] = Counter()
         self._batches: Counter[int] = Counter()
 
@@ -67,7 +64,9 @@ class ServerStats:
     def stages(self) -> dict[str, Histogram]:
         """Durations by stage."""
         self._sort()
-        return self._stages
+        with self._sorting:
+            counts, sums = self._buckets.tolist(), self._sums.tolist()
+        return {stage: Histogram(*each) for stage, *each in zip(STAGES, counts, sums, strict=True)}
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -95,22 +94,32 @@ class ServerStats:
 
     def _sort(self) -> None:
         with self._sorting:
-            while self._lines:
-                timing, outcome, at = self._lines.popleft()
-                self._remember(timing, int(at // SPAN_S))
-                for stage, histogram in self._stages.items():
-                    histogram.add(timing[stage])
-                self._outcomes[outcome] += 1
-                self._batches[int(timing["batch"])] += 1
+            if not (count := len(self._lines)):
+                return
+            lines = [self._lines.popleft() for _ in range(count)]
+            timings, outcomes, at = zip(*lines, strict=True)
+            self._outcomes.update(outcomes)
+            self._batches.update(int(timing["batch"]) for timing in timings)
+            numbers = chain.from_iterable(map(_STAGES_OF, timings))
+            ms = np.fromiter(numbers, np.float64, count * len(STAGES)).reshape(count, len(STAGES))
+            buckets = np.searchsorted(_BOUNDS_MS, ms) + self._buckets.shape[1] * np.arange(len(STAGES))
+            self._buckets += np.bincount(buckets.ravel(), minlength=self._buckets.size).reshape(self._buckets.shape)
+            self._sums += ms.sum(axis=0)
+            self._remember(ms, np.asarray(at) // SPAN_S)
 
-    def _remember(self, timing: dict[str, float], span: int) -> None:
-        sums, count = [0.0] * len(STAGES), 0
+    def _remember(self, ms: NDArray[np.float64], spans: NDArray[np.float64]) -> None:
+        """Lines, (N, stage), in ms, and the span of each."""
         # What another thread notes late counts for the span that is there.
-        if self._spans and self._spans[-1][0] >= span:
-            span, sums, count = self._spans.pop()
-        self._spans.append(
-            (span, [total + timing[stage] for total, stage in zip(sums, STAGES, strict=True)], count + 1)
-        )
+        last, before, many = self._spans.pop() if self._spans else (int(spans[0]), [0.0] * len(STAGES), 0)
+        spans = np.maximum.accumulate(np.maximum(spans, last))
+        firsts = np.flatnonzero(np.diff(spans, prepend=last - 1))
+        sums, counts = np.add.reduceat(ms, firsts), np.diff(firsts, append=len(ms))
+        if spans[0] == last:
+            sums[0] += before
+            counts[0] += many
+        elif many:
+            self._spans.append((last, before, many))
+        self._spans.extend(zip(spans[firsts].astype(int).tolist(), sums.tolist(), counts.tolist(), strict=True))
 
 
 class SessionStats:
