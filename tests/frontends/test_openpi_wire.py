@@ -9,6 +9,8 @@ import pytest
 from flow import JOINTS, SCALE, FlowPlugin, FlowPolicy
 from genuine_client import speaking
 from offboard_client import wire
+from offboard_openpi.frontend import OpenPIConnection
+from offboard_openpi.options import OpenPIFrontendOptions
 from puppets import PATIENCE, Puppet, arm, source
 from robots import connect_to
 from websockets.exceptions import ConnectionClosedError
@@ -60,6 +62,15 @@ def test_a_reset_begins_a_new_episode(socket):
     assert socket.ask({"endpoint": "infer", "x": 1})["actions"][0, 0] == 2
     assert socket.ask({"endpoint": "reset"}) == {"status": "reset successful"}
     assert socket.ask({"x": 1})["actions"][0, 0] == 1
+
+
+def test_a_frame_that_is_too_long_for_a_reset_is_not_looked_through():
+    class Large(bytes):
+        def __contains__(self, _: object) -> bool:
+            raise AssertionError("it is searched")
+
+    frame = Large(wire.encode({"endpoint": "reset", "x": bytes(2**20)}))
+    assert not OpenPIConnection(None, OpenPIFrontendOptions(), None, []).is_control(frame)
 
 
 def test_a_reset_is_read_without_what_it_carries(socket, monkeypatch):

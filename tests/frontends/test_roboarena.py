@@ -255,13 +255,10 @@ def test_observations_without_a_session_are_one(counting):
         (encode({"endpoint": "infer", "session_id": {"a": 1}}), "bad_message: session_id is"),
         (encode({"endpoint": "infer", "session_id": ["a", "b"]}), "bad_message: session_id is"),
         (encode({"endpoint": "infer", "session_id": "x" * 129}), "bad_message: session_id is"),
-        (
-            encode({"session_id": "s9", "x": {"session_id": "s8"}}),
-            "bad_message: session_id and endpoint cannot be told",
-        ),
+        (encode({"x": [1] * 2048, "session_id": "s9"}), "bad_message: session_id and endpoint are not seen"),
         # A good name, and a frame that is none.
-        (encode({"session_id": "s9", "x": {"endpoint": "reset"}}), "bad_message: session_id and endpoint cannot"),
-        (b"\x81\xd9\x08endpoint\xa5reset", "bad_message: session_id and endpoint cannot be"),
+        (b"\x82\xaasession_id\xa2s9\xa1x", "bad_message: "),
+        (b"\x81\xd9\x08endpoint\xa5reset", "bad_message: session_id and endpoint are not seen"),
         (encode({"endpoint": "reset", "session_id": True}), "bad_message: session_id is True"),
         (encode({"session_id": "s9"})[:-1], "bad_message: "),
     ],
@@ -283,13 +280,41 @@ def test_what_cannot_be_understood_is_told_and_the_session_goes_on(counting, fra
 )
 def test_a_glance_says_what_a_frame_is_about(name, endpoint, data, listed):
     whole = {"x": data} | ({} if name is None else {"session_id": [name] if listed else name}) | {"endpoint": endpoint}
-    assert (_glance(encode(whole), "session_id"), _glance(encode(whole), "endpoint")) == (name, endpoint)
+    assert _glance(encode(whole)) == (name, endpoint)
+
+
+def test_what_stands_deeper_or_in_a_picture_is_not_what_a_frame_is_about():
+    packed = encode({"session_id": "s8", "endpoint": "reset"})[1:]
+    about = {"session_id": "s9", "endpoint": "infer"}
+    deeper = {"a": {"session_id": "s8", "endpoint": "reset"}, "b": packed, "c": np.frombuffer(packed, np.uint8)}
+    for whole in (about | deeper, deeper | about):
+        assert _glance(encode(whole)) == ("s9", "infer")
+    assert _glance(encode(deeper)) == (None, "infer")
+
+
+def test_a_glance_searches_no_frame():
+    """One of 32 MB would hold the event loop for as long as that takes, as often as it is looked at."""
+
+    class Large(bytes):
+        def searched(self, *_: object) -> int:
+            raise AssertionError("it is searched")
+
+        find = rfind = index = rindex = count = __contains__ = searched
+
+        def __getitem__(self, at):
+            found = super().__getitem__(at)
+            assert isinstance(found, int) or len(found) <= 256
+            return found
+
+    seen = {"x": np.zeros((1000, 1000, 3), np.uint8), "prompt": "x" * 10_000}
+    assert _glance(Large(encode({"session_id": "s9", **seen}))) == ("s9", "infer")
+    assert _glance(Large(encode({**seen, "endpoint": "reset"}))) == (None, "reset")
 
 
 @given(st.binary(max_size=300), st.sampled_from(["session_id", "endpoint"]))
 def test_a_glance_at_anything_is_a_name_or_nothing(data, key):
-    found = _glance(b"\x81" + bytes([0xA0 + len(key)]) + key.encode() + data, key)
-    assert found is None or type(found) in (str, int)
+    for found in _glance(b"\x81" + bytes([0xA0 + len(key)]) + key.encode() + data):
+        assert found is None or type(found) in (str, int)
 
 
 def test_numbers_that_no_arm_has_are_refused(counting):

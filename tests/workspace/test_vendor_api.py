@@ -37,9 +37,10 @@ API = {
         "offboard_core.data_sets": "DataSetForm DataSetWriter EpisodeSource SourceEpisode SourceFrame V21Writer",
         "offboard_core.engine": "ExchangeRecord Observer PolicyService",
         "offboard_core.frontends": "Admission Bucket Frame Frontend FrontendConnection JOINED Joined KeySet"
-        " LiberoKeys Listener Peer PeerConnection PeerSessions ResolvedCodec Result Scope Serializer"
-        " ServiceSession Sparing Status Translated Untouched VectorLayout check_own check_range check_reserved"
-        " check_translation check_vector chunk_lengths field_width read_control reads_own spell_widths vector_layout",
+        " LiberoKeys Listener MOST_PARTS NO_MESSAGE Peer PeerConnection PeerSessions ResolvedCodec Result Scope"
+        " Serializer ServiceSession Sparing Status Translated Untouched VectorLayout Walk check_own check_range"
+        " check_reserved check_translation check_vector chunk_lengths field_width read_control reads_own"
+        " spell_widths vector_layout",
         "offboard_core.plugins": _ENTRIES,
         "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault OwnFolder Stale Supervisor"
         " Wire"

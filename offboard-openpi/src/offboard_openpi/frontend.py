@@ -110,9 +110,7 @@ class OpenPIConnection(FrontendConnection):
 
     def is_control(self, frame: Frame) -> bool:
         """Whether it is the reset of RoboArena's and vLLM-Omni's clients; openpi's own has none."""
-        if isinstance(frame, str) or b"endpoint" not in frame:
-            return False
-        return (read_control(frame) or {}).get("endpoint") == "reset"
+        return not isinstance(frame, str) and (read_control(frame) or {}).get("endpoint") == "reset"
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
         """A new episode."""

@@ -7,6 +7,7 @@ a connection has one session at a time: another name begins it anew, and the for
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -14,12 +15,15 @@ from typing import Any, cast
 from offboard_client.errors import BadMessage, DialectUnsupported, OffboardError, brief
 from offboard_client.wire import decode, encode
 from offboard_core.frontends import (
+    MOST_PARTS,
+    NO_MESSAGE,
     Frame,
     FrontendConnection,
     ResolvedCodec,
     Serializer,
     ServiceSession,
     Sparing,
+    Walk,
 )
 from offboard_core.types import Array
 
@@ -39,6 +43,9 @@ _FROM_0 = "observation/exterior_image_0_left"
 _SECOND = "observation/exterior_image_2_left"
 _SESSION, _ENDPOINT = "session_id", "endpoint"
 _LONGEST_ID = 128
+#: Both as they are packed → which.
+_NAMES = {encode(name): name for name in (_SESSION, _ENDPOINT)}
+_LONGEST_NAME = 16
 #: There is no session: none has begun, or it was reset.
 _NONE = object()
 #: How many sessions that have ended are remembered.
@@ -143,11 +150,14 @@ class RoboArenaConnection(FrontendConnection):
 
     def is_control(self, frame: Frame) -> bool:
         """Whether it is a reset, or the first observation of a session."""
-        return not isinstance(frame, str) and (not self.asks(frame) or _glance(frame, _SESSION) != self._current)
+        if isinstance(frame, str):
+            return False
+        name, endpoint = _glance(frame)
+        return endpoint != "infer" or name != self._current
 
     def asks(self, frame: Frame) -> bool:
         """Whether it is an observation, the first of its session or not."""
-        return isinstance(frame, str) or _glance(frame, _ENDPOINT) in (None, "infer")
+        return isinstance(frame, str) or _glance(frame)[1] == "infer"
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame | None:
         """A text to a reset; to the first observation of a session the model's answer.
@@ -155,7 +165,7 @@ class RoboArenaConnection(FrontendConnection):
         Neither ends a session before all of it has been read.
         """
         assert isinstance(frame, bytes)
-        name, endpoint = _glance(frame, _SESSION), _glance(frame, _ENDPOINT) or "infer"
+        name, endpoint = _glance(frame)
         if endpoint not in ("infer", "reset"):
             raise BadMessage(f"the endpoint is {brief(endpoint)}; there are infer and reset")
         await asyncio.to_thread(_hold, frame, name, endpoint)
@@ -176,7 +186,7 @@ class RoboArenaConnection(FrontendConnection):
     def without_model(self, frame: Frame) -> Frame | None:
         """Nothing: the model is asked, for the session that there is, or for the one that a reset has just ended."""
         if isinstance(frame, bytes):
-            name = _glance(frame, _SESSION)
+            name, _ = _glance(frame)
             self._check(name)
             self._current = self._serializer.session = name
         return None
@@ -231,14 +241,29 @@ def _check_about(raw: Mapping[str, Any], name: Any, endpoint: str) -> None:
     if only is not None and (type(only) not in (str, int) or len(str(only)) > _LONGEST_ID):
         raise BadMessage(f"session_id is {brief(only)}, expected a text of at most {_LONGEST_ID} characters")
     if (only, raw.get(_ENDPOINT) or "infer") != (name, endpoint):
-        raise BadMessage("session_id and endpoint cannot be told from what else stands in the frame: name each once")
+        raise BadMessage(
+            "session_id and endpoint are not seen at a glance: they stand in the frame's own map, in msgpack's "
+            f"shortest form, and a frame has {MOST_PARTS:,} parts at most"
+        )
 
 
-def _glance(frame: bytes, key: str) -> Any:
-    """What stands under ``key`` in a frame that may hold megabytes of images: for the event loop."""
-    packed = bytes([0xA0 + len(key)]) + key.encode()
-    at = frame.rfind(packed)
-    return None if at < 0 else _value(frame[at + len(packed) : at + len(packed) + 2 * _LONGEST_ID])
+def _glance(frame: bytes) -> tuple[Any, Any]:
+    """The session and the endpoint of a frame that may hold megabytes of images: for the event loop.
+
+    None and infer where nothing is said of them, or not where it is seen at a glance; :func:`_hold` tells which.
+    """
+    said: dict[str, Any] = {}
+    walk = Walk(frame)
+    with contextlib.suppress(*NO_MESSAGE):
+        for _ in range(walk.enter()):
+            begin = walk.at
+            walk.skip()
+            name = _NAMES.get(frame[begin : min(walk.at, begin + _LONGEST_NAME)])
+            begin = walk.at
+            walk.skip()
+            if name is not None:
+                said[name] = _value(frame[begin : min(walk.at, begin + 2 * _LONGEST_ID)])
+    return said.get(_SESSION), said.get(_ENDPOINT) or "infer"
 
 
 def _value(packed: bytes) -> Any:

@@ -24,11 +24,14 @@ from .peers import PeerSessions
 from .rates import Bucket
 from .sparing import Sparing
 from .turns import Turns
+from .walk import MOST_PARTS, NO_MESSAGE, Walk
 
 __all__ = [
     "JOINED",
     "MAX_SESSIONS",
     "MESSAGE_RATE",
+    "MOST_PARTS",
+    "NO_MESSAGE",
     "QUIET",
     "RESERVE",
     "Admission",
@@ -56,6 +59,7 @@ __all__ = [
     "Turns",
     "Untouched",
     "VectorLayout",
+    "Walk",
     "both_ends",
     "check_own",
     "check_range",

@@ -2,116 +2,40 @@
 
 from __future__ import annotations
 
-from struct import Struct
-from struct import error as StructError
+from offboard_core.frontends import NO_MESSAGE, Walk
 
-#: Parts of a message and bytes of its texts, at most: what has more is left to who may take longer.
-MOST_PARTS, MOST_BYTES = 2048, 4096
+#: Bytes of a message's texts, at most: what has more is left to who may take longer.
+MOST_BYTES = 4096
 _OBSERVATION = b"\xabobservation"
-_BYTE, _SHORT, _LONG = Struct(">B"), Struct(">H"), Struct(">I")
-#: First byte of a part → how a count is written, and what there is beside so many bytes; or how many parts each means.
-_BYTES = {
-    0xC4: (_BYTE, 0), 0xC5: (_SHORT, 0), 0xC6: (_LONG, 0),
-    0xD9: (_BYTE, 0), 0xDA: (_SHORT, 0), 0xDB: (_LONG, 0),
-    0xC7: (_BYTE, 1), 0xC8: (_SHORT, 1), 0xC9: (_LONG, 1),
-}  # fmt: skip
-_PARTS = {0xDC: (_SHORT, 1), 0xDD: (_LONG, 1), 0xDE: (_SHORT, 2), 0xDF: (_LONG, 2)}
-#: First byte → how many bytes follow: nothing, numbers, and extensions of a fixed size.
-_FIXED = {
-    0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8,
-    0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17,
-}  # fmt: skip
 
 
 def texts_of(frame: bytes) -> bytes | None:
     """The texts of an observation's message with their names, as they were packed; empty where it has none.
 
     A task has many names, a model's own among them, and may be a batch of one: so a text is whatever is a string, or a
-    list that begins with one. None for what is no whole message of msgpack with an observation, has more than
-    :data:`MOST_PARTS`, or more than :data:`MOST_BYTES` of texts.
+    list that begins with one. None for what is no whole message of msgpack with an observation, has more parts than
+    :class:`~offboard_core.frontends.Walk` goes over, or more than :data:`MOST_BYTES` of texts.
     """
-    walk = _Walk(frame)
+    walk = Walk(frame)
     try:
-        found = walk.texts()
-    except (LookupError, ValueError, StructError):
+        found = _texts(walk, frame)
+    except NO_MESSAGE:
         return None
     return found if walk.at == len(frame) and found is not None and len(found) <= MOST_BYTES else None
 
 
-class _Walk:
-    """Over a frame, from part to part. Methods raise LookupError, ValueError or StructError for what is none."""
-
-    def __init__(self, frame: bytes) -> None:
-        self._frame, self._left, self.at = frame, MOST_PARTS, 0
-
-    def texts(self) -> bytes | None:
-        found = None
-        for _ in range(self._entries()):
-            if not self._passes(_OBSERVATION):
-                self._pass()
-                continue
-            found = found or b""
-            for _ in range(self._entries()):
-                begin = self.at
-                self._pass()
-                is_text = self._is_text()
-                self._pass()
-                if is_text and len(found) <= MOST_BYTES:
-                    found += self._frame[begin : min(self.at, begin + MOST_BYTES + 1)]
-        return found
-
-    def _is_text(self) -> bool:
-        """Whether the part that follows is a string, or a list that begins with one."""
-        at, first = self.at, self._frame[self.at]
-        if 0x90 < first < 0xA0:
-            at += 1
-        elif first in (0xDC, 0xDD):
-            at += 1 + _PARTS[first][0].size
-        return 0xA0 <= self._frame[at] < 0xC0 or self._frame[at] in (0xD9, 0xDA, 0xDB)
-
-    def _passes(self, name: bytes) -> bool:
-        """Go past a name: whether it is this one."""
-        begin = self.at
-        self._pass()
-        return self.at - begin == len(name) and self._frame.startswith(name, begin)
-
-    def _entries(self) -> int:
-        """Go into a map: how many entries it has."""
-        first = self._frame[self.at]
-        self.at += 1
-        if 0x80 <= first < 0x90:
-            return first & 15
-        form, each = _PARTS[first]
-        if each != 2:
-            raise ValueError("a list")
-        (count,) = form.unpack_from(self._frame, self.at)
-        self.at += form.size
-        return count
-
-    def _pass(self) -> None:
-        """Go past a part, with all that it holds."""
-        frame, owed = self._frame, 1
-        while owed:
-            if owed > self._left:
-                raise ValueError("too many")
-            owed, self._left = owed - 1, self._left - 1
-            first = frame[self.at]
-            self.at += 1
-            if first < 0x80 or first >= 0xE0:
-                continue
-            if first < 0x90:
-                owed += 2 * (first & 15)
-            elif first < 0xA0:
-                owed += first & 15
-            elif first < 0xC0:
-                self.at += first & 31
-            elif first in _FIXED:
-                self.at += _FIXED[first]
-            else:
-                form, more = _BYTES[first] if first in _BYTES else _PARTS[first]
-                (count,) = form.unpack_from(frame, self.at)
-                self.at += form.size
-                if first in _BYTES:
-                    self.at += count + more
-                else:
-                    owed += count * more
+def _texts(walk: Walk, frame: bytes) -> bytes | None:
+    found = None
+    for _ in range(walk.enter()):
+        if not walk.skip_text(_OBSERVATION):
+            walk.skip()
+            continue
+        found = found or b""
+        for _ in range(walk.enter()):
+            begin = walk.at
+            walk.skip()
+            is_text = walk.is_text()
+            walk.skip()
+            if is_text and len(found) <= MOST_BYTES:
+                found += frame[begin : min(walk.at, begin + MOST_BYTES + 1)]
+    return found
