@@ -484,7 +484,7 @@ class TestOneConnection:
 
         message = write_data(config(**ASKED))
         with (
-            serving(policy, native(), models={"a": load}) as (_, port),
+            serving(policy, native(), models={"a": load}, preload=False) as (_, port),
             door,
             self.Shared(port) as one,
             self.Shared(port) as other,
@@ -1060,7 +1060,7 @@ def test_a_robot_waits_for_its_model_however_long_that_takes(client):
         door.passing()
         return policy
 
-    with serving(policy, native(), {"silence": 0.2}, {"a": load}) as (_, port), door:
+    with serving(policy, native(), {"silence": 0.2}, {"a": load}, preload=False) as (_, port), door:
         robot, begun = client(port), threading.Event()
 
         def begin():
