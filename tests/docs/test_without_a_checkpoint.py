@@ -26,9 +26,9 @@ def test_an_arm_of_lerobots_is_held_where_it_is():
     with server_of("lerobot-robots.md", "hold_arm.py") as server:
         _, port = server.listeners.addresses["lerobot"]
         with Client(port) as robot:
-            robot.start(policy_type="offboard", pretrained_name_or_path="hold")
-            (only,) = robot.ask(**{"a.pos": 1.5, "b.pos": -2.0})
-    assert only.numbers.tolist() == [1.5, -2.0]
+            robot.start(policy_type="offboard", pretrained_name_or_path="hold", actions_per_chunk=50)
+            steps = robot.ask(**{"a.pos": 1.5, "b.pos": -2.0})
+    assert [step.numbers.tolist() for step in steps] == [[1.5, -2.0]] * 10
 
 
 def test_an_arm_of_roboarenas_is_told_to_go_where_it_is():

@@ -332,6 +332,20 @@ def test_who_cancels_is_not_said_to_have_sent_what_is_wrong(client, monkeypatch,
     assert "bad_message" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("steps", "wanted", "numbers", "stands"),
+    [(1, 50, (0, 0, 0), True), (4, 1, (3, 3), True), (1, 50, (0, 1, 2), False), (4, 50, (0, 0, 0), False)],
+)
+def test_the_log_says_that_a_robot_stands_which_is_answered_one_step(client, caplog, steps, wanted, numbers, stands):
+    """LeRobot's client drops it, from the second on, and asks again; it says nothing of it."""
+    with serving(answering("action", steps=steps), native()) as (_, port):
+        robot = client(port)
+        robot.start(**{**ASKED, "actions_per_chunk": wanted})
+        for number in numbers:
+            assert robot.ask(number, **SEEN)
+    assert caplog.text.count(f"asks again and again for step {numbers[-1]} and stands") == stands
+
+
 class TestNothingOld:
     """What was right to do then is wrong to do now."""
 

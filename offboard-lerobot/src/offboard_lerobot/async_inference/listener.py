@@ -188,7 +188,7 @@ class LeRobotListener(Listener):
 
     # -- inside -----------------------------------------------------------------------------------------------------
     def _connect(self, peer: Peer) -> LeRobotRobot:
-        return LeRobotRobot(self._crowd.of(peer.identity).asked, self._options)
+        return LeRobotRobot(self._crowd.of(peer.identity).asked, self._options, str(peer), self._sparing)
 
     async def _open(self, peer: Peer) -> bytes | OffboardError:
         sessions = self._sessions

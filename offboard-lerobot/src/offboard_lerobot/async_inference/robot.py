@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import numpy as np
 from offboard_client.errors import DialectUnsupported, InvalidAction, OffboardError
-from offboard_core.frontends import Frame, PeerConnection, ResolvedCodec, Result, Serializer, ServiceSession
+from offboard_core.frontends import Frame, PeerConnection, ResolvedCodec, Result, Serializer, ServiceSession, Sparing
 from offboard_core.types import Array, Observation
 
 from .options import RobotClientOptions
@@ -15,6 +16,7 @@ from .payloads import Instructions, read_seen
 from .tensors import write_actions
 from .translation import Translation, translate
 
+log = logging.getLogger(__name__)
 #: What opens a robot's session before it has seen anything.
 OPEN = b""
 #: ``pretrained_name_or_path`` of a robot that takes the server's default; and a ``policy_type`` that is any.
@@ -42,10 +44,11 @@ def read_reply(frame: Frame) -> bytes | OffboardError:
 
 
 class LeRobotRobot(PeerConnection):
-    """``asked``: what its client asked for before anything else."""
+    """``asked``: what its client asked for before anything else. ``who``: what the log calls it."""
 
-    def __init__(self, asked: Instructions, options: RobotClientOptions) -> None:
+    def __init__(self, asked: Instructions, options: RobotClientOptions, who: str, sparing: Sparing) -> None:
         self._asked, self._options = asked, options
+        self._who, self._sparing = who, sparing
         self.model_id = None if asked.model == DEFAULT else asked.model
         self._translation: Translation | None = None
 
@@ -57,7 +60,7 @@ class LeRobotRobot(PeerConnection):
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """LeRobot's pickles."""
         assert self._translation is not None  # bridge() came before
-        return _Serializer(self._asked, self._translation, codec.meta.action_fps)
+        return _Serializer(self._asked, self._translation, codec.meta.action_fps, self._stands)
 
     def begun(self, session: ServiceSession) -> None:
         """Hold the ``policy_type`` that the robot's client was told against the model's."""
@@ -72,6 +75,15 @@ class LeRobotRobot(PeerConnection):
         """See :func:`failed`."""
         return failed(error)
 
+    def _stands(self, timestep: int) -> None:
+        """Its client, which says nothing of it, plays no step of a number that it has played."""
+        if self._sparing.may(f"{self._who} stands"):
+            log.warning(
+                "LeRobot's robot %s asks again and again for step %d and stands: its client has played that one, which "
+                "is all that it is answered; serve a model that answers several steps, and start the client with an "
+                "--actions_per_chunk of several", self._who, timestep,
+            )  # fmt: skip
+
     def is_control(self, frame: Frame) -> bool:
         """Whether it is :data:`OPEN`."""
         return not frame
@@ -82,10 +94,16 @@ class LeRobotRobot(PeerConnection):
 
 
 class _Serializer:
-    """One session's. ``fps``: the actions a second that the model is said to make, if that is said."""
+    """One session's. ``fps``: the actions a second that the model is said to make, if that is said.
 
-    def __init__(self, asked: Instructions, translation: Translation, fps: float | None) -> None:
-        self._asked, self._translation, self._fps = asked, translation, fps
+    ``stands``: told of the step that is the only one of two answers in a row, where LeRobot's client plays one.
+    """
+
+    def __init__(
+        self, asked: Instructions, translation: Translation, fps: float | None, stands: Callable[[int], None]
+    ) -> None:
+        self._asked, self._translation, self._fps, self._stands = asked, translation, fps, stands
+        self._only: int | None = None
         #: When, and as which, the observation was taken; it itself may be large.
         self._seen: tuple[float, int] | None = None
 
@@ -111,6 +129,9 @@ class _Serializer:
         period = _period(result.timestamp, self._fps)
         rows = self._translation.actions(result.columns())[: self._asked.actions_per_chunk]
         timestamp, timestep = self._seen
+        if len(rows) == 1 and timestep == self._only:
+            self._stands(timestep)
+        self._only = timestep if len(rows) == 1 else None
         return write_actions(rows, timestamp, period, timestep)
 
 
