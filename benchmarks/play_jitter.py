@@ -104,7 +104,7 @@ def measure(chunks: str, rate: int, network: tuple[float, float], seconds: float
     with (
         Child("play_server.py", f"{THINKING}", f"{rate}", *map(str, network)) as server,
         connected(Commanded(clock="real", camera_rate=2)) as robot,
-        InferenceClient("127.0.0.1", server.hear()["port"]).new_session() as session,
+        InferenceClient("127.0.0.1", server.hear()["port"], shared_memory=False).new_session() as session,
     ):
         assert robot.grid is not None
         driver = TimedDriver(

@@ -59,7 +59,9 @@ def measure(mbit: float, delay_ms: float, workload: str, asked: str, requests: i
     said = list[str]()
     with (
         Child("link_server.py", f"{mbit}", f"{delay_ms}") as server,
-        InferenceClient("127.0.0.1", server.hear()["port"], images=asked, on_notice=said.append) as client,
+        InferenceClient(
+            "127.0.0.1", server.hear()["port"], images=asked, on_notice=said.append, shared_memory=False
+        ) as client,
         client.new_session() as session,
     ):
         stages = list[dict[str, float]]()

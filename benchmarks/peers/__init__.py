@@ -21,6 +21,8 @@ PEERS = {
     "ws_msgpack": "websockets + msgpack: what openpi's own client and server do",
     "offboard": "offboard: this server and its own client, everything switched on",
     "offboard_at_once": "offboard with a policy that says that it never blocks",
+    "offboard_shared": "offboard on one machine, where observations lie in memory that both ends share",
+    "offboard_shared_at_once": "the same with a policy that says that it never blocks",
 }
 
 #: The peer that every latency is divided by.

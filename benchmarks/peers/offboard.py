@@ -81,10 +81,12 @@ def serve(policy: str, listening: Callable[[int], None]) -> None:
 
 
 class Client:
-    """The robot's client, from an observation to rows of actions."""
+    """The robot's client, from an observation to rows of actions. Over the socket, as from another machine."""
+
+    shared_memory = False
 
     def __init__(self, port: int) -> None:
-        self._client = InferenceClient("127.0.0.1", port)
+        self._client = InferenceClient("127.0.0.1", port, shared_memory=self.shared_memory)
         self._session = self._client.new_session()
 
     def prepare(self, observation: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -45,7 +45,7 @@ def test_a_program_that_serves_says_once_how_to_connect_and_leaves_stdout_alone(
 def test_ctrl_c_before_it_runs_leaves_it_as_it_was(monkeypatch):
     server = InferenceServer({"a": lambda: lambda observation: None}, port=0)
 
-    def interrupted(sessions):
+    def interrupted(*sessions):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

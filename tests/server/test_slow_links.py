@@ -38,7 +38,7 @@ def served(seen, clients, images, *, meta=None, linked=False):
     model = source({"m": lambda: Puppet(infer, meta=meta)})
     with InferenceServer({"m": model}, port=0) as server, FaultProxy(server.port) as link:
         port = link.port if linked else server.port
-        session = clients.session("127.0.0.1", port, images=images, on_notice=said.append)
+        session = clients.session("127.0.0.1", port, images=images, on_notice=said.append, shared_memory=False)
         try:
             yield session, said, link
         finally:

@@ -27,10 +27,11 @@ class FaultProxy:
     """Passes bytes on to ``port``; each method may be called from any thread, and returns at once.
 
     ``delay``: seconds by which whatever is passed on is late. ``rate``: bytes per second, each way; None: all at once.
+    ``passed``: how many bytes were passed on, both ways together.
     """
 
     def __init__(self, port: int) -> None:
-        self.to, self.delay = port, 0.0
+        self.to, self.delay, self.passed = port, 0.0, 0
         self.rate: float | None = None
         self._pairs: set[_Pair] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,6 +123,7 @@ class FaultProxy:
                     await asyncio.sleep(wait)
                 await self._passing.wait()
                 if not pair.deaf:
+                    self.passed += len(data)
                     sink.write(data)
                     await sink.drain()
 

@@ -28,6 +28,7 @@ from ..errors import (
     ShuttingDown,
     brief,
 )
+from ..memory import MemoryOffer
 from ..wire import Encoder, Ready, Reply, Row, Status, check_sendable, decode_text, rows
 from .attempts import AttemptFailed, from_peer, from_silence
 from .deadline import Deadline, Pulse
@@ -63,6 +64,8 @@ class SessionProtocol:
         self.session_id = ""
         self._status: Status | None = None
         self.warnings: tuple[str, ...] = ()
+        #: Where the server takes memory for messages, if it does.
+        self.memory: MemoryOffer | None = None
         self.images = ImageForm(settings.images, settings.notice)  # a later connection has the session's
 
     # -- bytes -----------------------------------------------------------------------------------------
@@ -139,7 +142,7 @@ class SessionProtocol:
             self.websocket.count()
             self._status = frame
             return frame
-        self.meta, self.session_id, self.state = frame.meta, frame.session_id, "ready"
+        self.meta, self.session_id, self.memory, self.state = frame.meta, frame.session_id, frame.memory, "ready"
         if self._settings.prepare is not None:
             self._meta_of_prepare = MappingProxyType(copy.deepcopy(dict(frame.meta)))
         self._settings.met.set()

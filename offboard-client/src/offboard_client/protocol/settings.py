@@ -98,6 +98,7 @@ class Settings:
     prepare: Prepare | None = None
     images: Images = field(default_factory=Images)
     notice: Callable[[str], object] = _log_notice
+    shared_memory: bool = True
     limits: WireLimits = DEFAULT_LIMITS
     clock: Clock = Clock()
     met: threading.Event = field(default_factory=threading.Event)
@@ -138,6 +139,7 @@ class BaseClient(Generic[S]):
         reconnect_deadline: float = 45.0,
         wait_for_server: float = 5.0,
         silence_timeout: float = 8.0,
+        shared_memory: bool = True,
         ssl: SSLContext | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -161,6 +163,7 @@ class BaseClient(Generic[S]):
             prepare=_callable(prepare),
             images=parse_images(images),
             notice=on_notice or _log_notice,
+            shared_memory=bool(shared_memory),
             tls=(ssl or create_default_context()) if address.secure else None,
             clock=clock or self._clock,
         )

@@ -53,6 +53,8 @@ class WebSocket:
         #: Where the socket may put what it receives next, before :meth:`received`; never empty.
         self.room = self._reader.room
         self._writer = FrameWriter()
+        #: Where there is memory that the server reads: lays a message there, and says what is to be sent for it.
+        self.lay: Callable[[Sequence[Piece]], Sequence[Piece]] | None = None
         # As the protocol's state says: it is asked for often.
         self._connecting, self._open = True, False
         #: Whether :meth:`outgoing` may have something.
@@ -142,7 +144,7 @@ class WebSocket:
     def send(self, pieces: Sequence[Piece]) -> Turns:
         """What has to be sent for the pieces to be one binary message; the next call may reuse its memory."""
         self.begun = None
-        return self._writer.frame(pieces)
+        return self._writer.frame(pieces if self.lay is None else self.lay(pieces))
 
     def ping(self, data: bytes = b"") -> None:
         """Ask for a sign of life; :meth:`outgoing` has the frame."""

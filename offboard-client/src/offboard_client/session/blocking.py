@@ -26,6 +26,7 @@ from ..protocol import (
 )
 from ..wire import Ready, Row
 from .channel import Channel, quickest
+from .shared import share
 from .sockets import connect
 
 # Servers give a client 20 s to answer a ping.
@@ -72,6 +73,7 @@ class Connection:
         try:
             self._upgrade(until)
             self._handshake(deadline)
+            share(self.protocol, settings, (self._socket.getsockname(), self._socket.getpeername()))
             self._channel = quickest(self._socket)  # from here on the keeper sees to it that waits end
             keeper.start()
         except BaseException:  # Ctrl-C, too, which may come when the keeper runs already

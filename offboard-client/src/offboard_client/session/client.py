@@ -36,6 +36,8 @@ class InferenceClient(BaseClient["InferenceSession"]):
     word), which loses detail; ``"auto"``, as JPEG where that makes an exchange clearly shorter, which is measured in
     the first exchanges and told to ``on_notice`` (by default a log line). JPEG needs the extra ``images``.
     ``on_status``: told why a session is not ready yet; by default what is new is a log line.
+    ``shared_memory``: whether observations may lie in memory that a server on this machine reads, instead of going
+    through the socket (Linux). It is used where the server offers it, and the values are the same either way.
     ``ssl``: a context of your own for ``wss``; the default one verifies certificates.
 
     Seconds: ``connect_timeout`` for one connection; ``connect_deadline`` for opening a session with all

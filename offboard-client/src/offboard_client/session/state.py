@@ -58,6 +58,11 @@ class SessionFacts:
         return self._images.why
 
     @property
+    def shared_memory(self) -> bool:
+        """Whether large observations lie in memory that the server reads, since it is on this machine."""
+        return self._opened.websocket.lay is not None
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the server found odd about the first observation."""
         return self._opened.warnings

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ..errors import ConnectionLost
 from ..protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, Turns, from_os_error, late
 from ..wire import Ready
+from .shared import share
 from .sockets import tune
 
 Result = TypeVar("Result")
@@ -58,6 +59,9 @@ class Connection:
         except OSError as error:
             raise from_os_error(error, address, absent=True) from None
         await self._handshake(deadline)
+        if self.protocol.memory is not None:
+            ends = self._writer.get_extra_info("sockname"), self._writer.get_extra_info("peername")
+            await asyncio.to_thread(share, self.protocol, self._settings, ends)
 
     async def _handshake(self, deadline: Deadline) -> None:
         until = deadline.within(self._settings.timeouts.status)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
 
 from ..errors import BadMessage, BadObservation, OffboardError, brief, from_code, one_line
+from ..memory import MemoryOffer, read_offer
 
 #: Paths of protocol v1.
 SESSION_PATH = "/api/v1/session"
@@ -116,14 +117,19 @@ _STATUS_NUMBERS = ("elapsed_s", "done_bytes", "total_bytes")
 
 @dataclass(frozen=True)
 class Ready:
-    """The end of the handshake. ``meta`` is equal on every connection to one model with one query."""
+    """The end of the handshake. ``meta`` is equal on every connection to one model with one query.
+
+    ``memory``: where the server takes memory for messages of this session, to a client on its own machine.
+    """
 
     meta: Mapping[str, Any]
     session_id: str = ""
+    memory: MemoryOffer | None = None
 
     def frame(self) -> dict[str, Any]:
         """As it crosses the wire."""
-        return {"status": "ready", "meta": self.meta, "session_id": self.session_id}
+        found = {"status": "ready", "meta": self.meta, "session_id": self.session_id}
+        return found if self.memory is None else {**found, "memory": self.memory.frame()}
 
 
 class Reply(NamedTuple):
@@ -180,7 +186,7 @@ def read_handshake(frame: Any) -> Status | Ready:
                 f"the server's ready frame needs 'meta' as a map and 'session_id' as a string of at most "
                 f"{SESSION_ID_LENGTH} characters"
             )
-        return Ready(cast("dict[str, Any]", meta), session_id)
+        return Ready(cast("dict[str, Any]", meta), session_id, read_offer(found.get("memory")))
     if state == "waiting" or state == "loading":
         phase, message = found.get("phase", ""), found.get("message", "")
         return Status(state, str(message), str(phase), *(_shown(found.get(name)) for name in _STATUS_NUMBERS))

@@ -19,6 +19,7 @@ import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 
 from ..errors import BadMessage
+from ..memory import referred
 from .arrays import DTYPE_RULE, DTYPES, Array, array_from, jpeg_from, scalar_from
 from .limits import DEFAULT_LIMITS, ImageBudget, WireLimits, twice
 
@@ -208,7 +209,7 @@ def _unpack(data: Buffer, limits: WireLimits, decoder: _Decoder) -> Any:
     except msgpack.StackError:
         raise limits.too_deep() from None
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise BadMessage(_unpack_fault(str(error), limits)) from None
+        raise BadMessage(_unpack_fault(str(error), limits, data)) from None
     # A value of so few containers cannot be too deep: most messages are never walked.
     if decoder.containers > limits.depth:
         limits.check_depth(value)
@@ -264,7 +265,9 @@ def _refuse_extension(code: int, data: bytes) -> Any:
     raise BadMessage(f"msgpack extension type {code} is refused: send plain values and numpy arrays")
 
 
-def _unpack_fault(text: str, limits: WireLimits) -> str:
+def _unpack_fault(text: str, limits: WireLimits, data: Buffer) -> str:
+    if referred(memoryview(data)) is not None:
+        return "the message lies in shared memory, it says, and there this session has none, or less than that"
     if "max_array_len" in text:
         return f"a list has more than {limits.list_length:,} entries, or than the message can hold: send it as an array"
     if "max_map_len" in text:

@@ -128,6 +128,7 @@ def make_config(options: ServeOptions) -> ServerConfig:
         allowed_hosts=options.allowed_host,
         request_timeout=options.request_timeout,
         max_sessions=options.max_sessions,
+        shared_memory=not options.no_shared_memory,
         limits=ServiceTimeouts(infer=options.infer_timeout, load=options.load_timeout, idle=options.idle_timeout),
     )
 

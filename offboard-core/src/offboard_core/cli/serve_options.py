@@ -85,6 +85,8 @@ class ServeOptions:
     """How long a connection may take for its request, the handshake of TLS with it, in seconds."""
     max_sessions: int = 256
     """How many sessions there may be at once."""
+    no_shared_memory: bool = False
+    """Have clients on this machine send their observations, too, instead of sharing memory with them."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much to log, on stderr."""
     json: bool = False

@@ -18,6 +18,7 @@ from .keysets import KeySet, Translated, Untouched, check_own, check_translation
 from .lengths import chunk_lengths
 from .libero_keys import LiberoKeys, check_range
 from .listener import Listener
+from .memory import MEMORY, SocketMemory, memory_of
 from .names import check_reserved, is_positronic, warnings
 from .numbers import find_seq
 from .peers import PeerSessions
@@ -29,6 +30,7 @@ from .walk import MOST_PARTS, NO_MESSAGE, Walk
 __all__ = [
     "JOINED",
     "MAX_SESSIONS",
+    "MEMORY",
     "MESSAGE_RATE",
     "MOST_PARTS",
     "NO_MESSAGE",
@@ -53,6 +55,7 @@ __all__ = [
     "Scope",
     "Serializer",
     "ServiceSession",
+    "SocketMemory",
     "Sparing",
     "Status",
     "Translated",
@@ -75,6 +78,7 @@ __all__ = [
     "lacking",
     "make_frontends",
     "make_listeners",
+    "memory_of",
     "provide",
     "read_control",
     "reads_own",

@@ -14,13 +14,16 @@ RESERVE = 64
 _OWN = 128
 
 
-def provide(connections: int) -> None:
-    """Raise this process's limit so that it has enough for so many connections, and say so where it cannot."""
+def provide(connections: int, more: int = 0) -> None:
+    """Raise this process's limit so that it has enough for so many connections, and say so where it cannot.
+
+    ``more``: what is good to have as well.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + RESERVE + _OWN
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    if soft == resource.RLIM_INFINITY or soft >= needed + more:
         return
-    within = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    within = needed + more if hard == resource.RLIM_INFINITY else min(needed + more, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (within, hard))
     if within < needed:
         log.warning(

@@ -32,6 +32,7 @@ class ServerConfig:
     ``ping_interval``: how often a session is pinged; without an answer within ``ping_timeout`` it ends.
     ``frame_rate``: frames a second (pings, pieces and messages that wait for no answer) a session may send; one that
     asks again when it was answered is never too fast.
+    ``shared_memory``: whether clients on this machine may have their observations lie in memory that we read (Linux).
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +49,7 @@ class ServerConfig:
     ping_interval: float = 20.0
     ping_timeout: float = 20.0
     frame_rate: float = MESSAGE_RATE
+    shared_memory: bool = True
     limits: ServiceTimeouts = field(default_factory=ServiceTimeouts)
 
     def __post_init__(self) -> None:

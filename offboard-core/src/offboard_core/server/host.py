@@ -17,6 +17,7 @@ from ..plugins import Plugins
 from .app import App
 from .asgi import AsgiApp, log_given_up
 from .config import ServerConfig
+from .door import make_door
 from .listeners import Listeners
 from .listening import bind
 from .uvicorn_server import Config, UvicornServer
@@ -64,7 +65,10 @@ class Host:
             opening.callback(listener.close)
             self.address = service.address = (config.host, listener.getsockname()[1])
             patience = {path: each.pong_timeout for path, each in self._spoken.items() if each.pong_timeout is not None}
-            self._uvicorn = UvicornServer(Config(app, config, patience))
+            door = make_door(config.max_sessions) if config.shared_memory else None
+            if door is not None:
+                opening.callback(door.close)
+            self._uvicorn = UvicornServer(Config(app, config, patience, door))
             await opening.enter_async_context(app.lifespan())
             opening.push_async_callback(self._listeners.close)
             await self._listeners.start(service, admission, listener.getsockname()[0])

@@ -17,6 +17,7 @@ from offboard_client.wire import WireLimits
 
 from .acceptor import Acceptor
 from .config import ServerConfig
+from .door import Door
 from .protocols import HttpProtocol
 from .websocket import WebSocketProtocol
 
@@ -30,10 +31,13 @@ _FAREWELL = 1.0
 class Config(uvicorn.Config):
     """``bounds``: what the protocols hold a client to. ``waiting``: connections whose request has not come yet.
 
-    ``pong_timeouts``: seconds for a pong by WebSocket path, where they are not those of ``bounds``.
+    ``pong_timeouts``: seconds for a pong by WebSocket path, where they are not those of ``bounds``. ``door``: where
+    clients on this machine hand over memory.
     """
 
-    def __init__(self, app: Any, bounds: ServerConfig, pong_timeouts: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, app: Any, bounds: ServerConfig, pong_timeouts: Mapping[str, float] | None = None, door: Door | None = None
+    ) -> None:
         """Raises ConfigurationError where TLS cannot be served."""
         if bounds.ssl_keyfile is not None and bounds.ssl_certfile is None:
             raise ConfigurationError("--ssl-keyfile is given without --ssl-certfile; TLS needs the certificate")
@@ -52,7 +56,7 @@ class Config(uvicorn.Config):
             ssl_certfile=bounds.ssl_certfile,
             ssl_keyfile=bounds.ssl_keyfile,
         )
-        self.bounds, self.pong_timeouts = bounds, pong_timeouts or {}
+        self.bounds, self.pong_timeouts, self.door = bounds, pong_timeouts or {}, door
         self.waiting: dict[HttpProtocol, None] = {}
         try:
             self.load()

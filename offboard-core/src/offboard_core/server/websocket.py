@@ -8,18 +8,20 @@ import struct
 from typing import TYPE_CHECKING, Any, cast
 
 from offboard_client.errors import BadMessage
+from offboard_client.memory import on_one_machine
 from offboard_client.wire import CLOSE_REFUSED
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
-from ..frontends import Frame
+from ..frontends import MEMORY, Frame
 from ..frontends.websocket import CARRIER, SessionProtocol
 from .frames import FrameMeter
 from .messages import MessageReader
 from .protocols import FAREWELL, log, response
 
 if TYPE_CHECKING:
+    from .door import Place
     from .uvicorn_server import Config
 
 #: RFC 6455's code for text that is not UTF-8, and for a connection that ended without one.
@@ -44,6 +46,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._carried: SessionProtocol | None = None
         self._ended: asyncio.Future[None] | None = None
         self._views = False
+        #: Memory that a client on this machine may have messages lie in.
+        self._place: Place | None = None
 
     def data_received(self, data: bytes) -> None:
         if not self.handshake_initiated:
@@ -63,6 +67,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.ping_timeout = self.config.pong_timeouts.get(self.scope["path"], self.ping_timeout)
             scope: Any = self.scope
             scope["extensions"][CARRIER] = self
+            if (door := self.config.door) is not None and _is_here(scope):
+                self._place = scope["extensions"][MEMORY] = door.place()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._place is not None:
+            self._place.close()
+        super().connection_lost(exc)
 
     def handle_cont(self, event: Any) -> None:
         if len(self.frames) > FRAGMENTS and not self.disconnected:
@@ -182,6 +193,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def _message(self, message: Frame | memoryview) -> bool:
         if not self.close_sent:  # else the client has not seen yet that this is over
             self._paced()
+            if self._place is not None and not isinstance(message, str):
+                message = self._place.message(message)
             self.hand(bytes(message) if isinstance(message, memoryview) and not self._views else message)
         return not self.disconnected
 
@@ -231,6 +244,11 @@ def _header(first: int, length: int) -> bytes:
     if length < 126:
         return bytes((first, length))
     return struct.pack("!BBH", first, 126, length) if length < 65536 else struct.pack("!BBQ", first, 127, length)
+
+
+def _is_here(scope: Any) -> bool:
+    client, server = scope.get("client"), scope.get("server")
+    return bool(client and server) and on_one_machine(client[0], server[0])
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -19,8 +19,7 @@ from typing import Any, cast
 
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
-
-from .memory import ALIGNED, Array, Broken, Incoming, Outgoing
+from offboard_client.memory import ALIGNED, Array, Broken, Incoming, Outgoing
 
 msgpack: Any = _untyped
 

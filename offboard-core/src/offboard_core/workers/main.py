@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, told
+from offboard_client.memory import Broken
 from offboard_client.plugins import build, import_attr
 
 from .._version import __version__
@@ -21,7 +22,6 @@ from ..types import Health, Placement, Policy, Progress
 from .channel import ANSWER_BYTES, QUESTION_BYTES, Channel
 from .forms import checkpoint_in
 from .hosted import Hosted, overrides, uncrossable
-from .memory import Broken
 
 log = logging.getLogger("offboard_core.workers")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
+from offboard_client.memory import Broken
 
 from ..process import Child, Supervisor, oom_kills, resident_bytes, unshared
 from ..types import Elsewhere, Health, ReportProgress
@@ -21,7 +22,6 @@ from .ends import OUT_OF_MEMORY, explained
 from .forms import error_in
 from .interpreter import PATIENCE
 from .isolation import Isolation
-from .memory import Broken
 
 log = logging.getLogger(__name__)
 

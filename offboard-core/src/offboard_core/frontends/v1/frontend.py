@@ -22,7 +22,7 @@ from offboard_client.wire import (
 
 from ...catalog import ResolvedCodec
 from ...engine import ServiceSession
-from .. import Frame, Frontend, FrontendConnection, Scope, find_seq, read_control
+from .. import Frame, Frontend, FrontendConnection, Scope, SocketMemory, find_seq, memory_of, read_control
 from . import replies
 from .serializer import Dialect, Layout, V1Serializer, encode
 
@@ -41,6 +41,7 @@ class V1(Frontend):
             path[len(SESSION_PATH) :].removeprefix("/") or None,
             scope["query_string"].decode("latin-1"),
             python=any(b"websockets/" in agent for agent in agents),
+            memory=memory_of(scope),
         )
 
     def refuse(self, scope: Scope, error: OffboardError) -> Frame:
@@ -56,7 +57,9 @@ class V1Connection(FrontendConnection):
 
     takes_views = True
 
-    def __init__(self, model_id: str | None, query: str, *, python: bool = False) -> None:
+    def __init__(
+        self, model_id: str | None, query: str, *, python: bool = False, memory: SocketMemory | None = None
+    ) -> None:
         self.model_id = model_id
         params: list[tuple[str, str]] = []
         own: dict[str, str] = {}
@@ -72,6 +75,8 @@ class V1Connection(FrontendConnection):
         self.params = params
         self.session_id = own.get("session_id")
         self._dialect: Dialect | None = cast("Dialect | None", dialect)
+        # To others the name would be new, and this one says that it knows the protocol.
+        self._memory = memory if dialect == "offboard" else None
         self._python = python and own.get("encoding") != "json"
         self._layout: Layout = cast("Layout", layout or "rows")
         self._text = _one_of("encoding", own.get("encoding"), ("json", "msgpack")) == "json"
@@ -97,7 +102,8 @@ class V1Connection(FrontendConnection):
 
     def ready(self, session: ServiceSession) -> Frame:
         """``ready`` with the meta."""
-        return encode(Ready(session.meta, session.id).frame(), self._text)
+        offer = None if self._memory is None or self._text else self._memory.offer()
+        return encode(Ready(session.meta, session.id, offer).frame(), self._text)
 
     def refusal(self, error: OffboardError) -> Frame:
         """``error``."""

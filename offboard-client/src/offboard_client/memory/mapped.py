@@ -7,7 +7,6 @@ Elsewhere it is a file without a name.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import mmap
 import os
 import sys
@@ -17,6 +16,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody asks for such memory
+    fcntl = None
 
 Array = NDArray[Any]
 
@@ -54,6 +59,20 @@ class Outgoing:
             self._grow(used)
         for offset, array in arrays:
             np.ndarray(array.shape, array.dtype, self._map, offset)[...] = array
+
+    def reserve(self, size: int) -> None:
+        """Have room for so many bytes; of the system's memory they take what is written to."""
+        if size > self.size:
+            self._grow(size)
+
+    def lay(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Copy pieces one behind the other, from the beginning. There is room for them."""
+        memory, at = self._map, 0
+        assert memory is not None
+        for piece in pieces:
+            end = at + len(piece)
+            memory[at:end] = piece
+            at = end
 
     def sent(self) -> None:
         """The other side has the descriptor."""
@@ -111,7 +130,7 @@ def _make(size: int) -> int:
         with tempfile.TemporaryFile() as file:
             os.ftruncate(file.fileno(), size)
             return os.dup(file.fileno())
-    if (fd := _memfd_create(b"offboard-worker", _CLOEXEC | _ALLOW_SEALING)) < 0:
+    if (fd := _memfd_create(b"offboard", _CLOEXEC | _ALLOW_SEALING)) < 0:
         raise OSError(number := ctypes.get_errno(), os.strerror(number))
     try:
         os.ftruncate(fd, size)
