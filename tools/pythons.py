@@ -34,8 +34,8 @@ WHOLE = (
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
         "cli", "client", "codecs", "data_sets", "engine", "environments", "evaluation", "exports", "frontends", "gr00t",
-        "interop", "lerobot", "local", "openpi", "openpi_client", "pages", "play", "plugins", "process", "readers",
-        "recording", "remote", "robots", "scripted", "server", "testing", "vla_eval", "workers",
+        "interop", "lerobot", "local", "openpi", "openpi_client", "pages", "play", "plugins", "process", "proofs",
+        "readers", "recording", "remote", "robots", "scripted", "server", "testing", "vla_eval", "workers",
     ],
 )  # fmt: skip
 

@@ -105,6 +105,32 @@ def test_probe_shows_which_policy_it_is_and_where_it_runs(capsys):
         assert told in shown
 
 
+@pytest.mark.rule("M-28")
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            {"used": True, "how": "cudagraphs", "tolerance": 0.0, "batch_sizes": [1, 8], "difference": 0.0,
+             "speedup": 2.5, "problems": []},
+            "by cudagraphs, for (1, 8) robots in a call, 2.5 times as fast, the same numbers",
+        ),
+        (
+            {"used": True, "how": "default", "tolerance": 0.1, "batch_sizes": [1], "difference": 0.01, "speedup": None,
+             "problems": ["for 8 robots in a call: it failed"]},
+            "by default, for (1) robots in a call, within 0.01 of the model's own numbers; "
+            "else as it is: for 8 robots in a call: it failed",
+        ),
+        (
+            {"used": False, "how": "default", "tolerance": 0.0, "problems": ["its answers differ by up to 0.25"]},
+            "no, it answers as it is: its answers differ by up to 0.25",
+        ),
+    ],
+)  # fmt: skip
+def test_probe_shows_whether_what_was_compiled_answers(said, told, capsys):
+    show_handshake({"type": "lerobot", "compiled": said}, 5.0)
+    assert f"compiled {told}" in re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+
+
 def test_probe_for_machines_is_one_object(server):
     done = in_process("probe", server, "--json")
     found = json.loads(done.stdout)

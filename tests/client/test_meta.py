@@ -85,6 +85,10 @@ ODD = [
     ({"history": {"offsets_sec": [-0.1, -0.2], "observation": []}}, r"meta\.history is"),
     ({"history": {"offsets_sec": [-0.1, -0.1], "observation": []}}, r"meta\.history is"),
     ({"history": {"offsets_sec": [-(65 - i) / 10 for i in range(65)], "observation": []}}, r"oldest first: 64 at most"),
+    ({"compiled": True}, r"meta\.compiled is True \(bool\); expected a map with used, true or false, how, a text"),
+    ({"compiled": {"used": 1, "how": "x", "problems": []}}, r"meta\.compiled is"),
+    ({"compiled": {"used": True, "problems": []}}, r"meta\.compiled is"),
+    ({"compiled": {"used": True, "how": "x", "problems": "none"}}, r"meta\.compiled is"),
 ]
 
 

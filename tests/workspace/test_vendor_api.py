@@ -45,6 +45,7 @@ API = {
         "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault OwnFolder Stale Supervisor"
         " Wire"
         " check_names check_words collect diagnose free_port run_to_end take_port unshared",
+        "offboard_core.proofs": "CompileOptions FastCall Proof Trial make_trials prove",
         "offboard_core.testing": "CheckpointConformance ChildLaws CodecLaws ControlLaws ListenerLaws ObserverLaws"
         " PluginLaws PolicyLaws ProtocolLaws RegistryLaws Vendor VendorConformance",
         "offboard_core.training": "MADE Trainer check_finite check_numbers made_with",
@@ -103,6 +104,7 @@ EXAMPLES = sorted(ROOT.glob("examples/**/*.py"))
 PAGES = [
     DOCS / page
     for page in (
+        "how-to/compile.md",
         "how-to/own-robot.md",
         "how-to/test-your-plugin.md",
         "how-to/write-a-codec.md",

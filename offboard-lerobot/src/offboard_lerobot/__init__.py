@@ -21,6 +21,7 @@ from .registry import recognises
 #: What LeRobot, and what fetches its checkpoints, read of the environment. What looks like a secret is named in whole.
 INHERIT = (
     "HF_*", "HUGGINGFACE_*", "TORCH_*", "PYTORCH_*", "LEROBOT_*", "TRANSFORMERS_*", "TOKENIZERS_*", "AWS_*", "GOOGLE_*",
+    "TORCHINDUCTOR_*", "TRITON_*", "CC", "CXX",
     "HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS",
 )  # fmt: skip
 

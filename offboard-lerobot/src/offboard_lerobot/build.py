@@ -29,6 +29,7 @@ from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgr
 
 from .adapted import adapted
 from .adapters import base_of
+from .compile_options import TorchCompileOptions
 from .device import broken
 from .fast import NoAction
 from .features import CONFIG, FOR_GOOD, POSTPROCESSOR, PREPROCESSOR
@@ -48,12 +49,21 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def build(
-    files: Files, device: str | None, max_batch_size: int, report: ReportProgress, place: Placement = ALONE
+    files: Files,
+    device: str | None,
+    max_batch_size: int,
+    report: ReportProgress,
+    place: Placement = ALONE,
+    compiling: TorchCompileOptions | None = None,
 ) -> LeRobotPolicy:
-    """Load, check and warm up. Raises LoadFailed where the cause is known, else whatever LeRobot raises."""
+    """Load, check and warm up, and compile where ``compiling`` says so.
+
+    Raises LoadFailed where the cause is known, else whatever LeRobot raises.
+    """
     with OwnFolder("load") as as_checked:
         _write(files, as_checked)
-        return _build(files, str(as_checked), pick_device(device, place), max_batch_size, report, place.replicas)
+        target = pick_device(device, place)
+        return _build(files, str(as_checked), target, max_batch_size, report, place.replicas, compiling)
 
 
 def _write(files: Files, place: Path) -> None:
@@ -68,7 +78,13 @@ def _write(files: Files, place: Path) -> None:
 
 
 def _build(
-    files: Files, as_checked: str, target: torch.device, max_batch_size: int, report: ReportProgress, replicas: int
+    files: Files,
+    as_checked: str,
+    target: torch.device,
+    max_batch_size: int,
+    report: ReportProgress,
+    replicas: int,
+    compiling: TorchCompileOptions | None,
 ) -> LeRobotPolicy:
     if target.type == "cpu":
         _leave_a_core(replicas)
@@ -84,6 +100,10 @@ def _build(
     # The backbone's weights are in the checkpoint; asked for here, torchvision would download others first.
     if hasattr(config, "pretrained_backbone_weights"):
         config.pretrained_backbone_weights = None
+    # What LeRobot compiles by itself is compared with nothing: that is what --compile is for.
+    if getattr(config, "compile_model", False):
+        config.compile_model = False
+        log.info("%s says compile_model, which is not followed: see --compile", files.folder)
     report(f"reading the weights onto {target}")
     kind = get_policy_class(config.type)
     model = _read(kind, config, files, str(target))
@@ -112,6 +132,11 @@ def _build(
                 f"({some(kept)}), where several robots would share it",
                 permanent=True,
             )
+        if compiling is not None and compiling.compile:
+            from .compiled import compile_with_proof
+
+            proof = compile_with_proof(policy, model, files, compiling, report)
+            policy.meta = {**policy.meta, "compiled": proof.meta()}
     except BaseException:
         policy.close()
         raise

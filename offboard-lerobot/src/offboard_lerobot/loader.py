@@ -15,6 +15,7 @@ from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, 
 
 from . import normalization, prompts, verdict
 from .adapters import base_of
+from .compile_options import TorchCompileOptions
 from .features import CONFIG, FOR_GOOD
 from .files import MIGRATE, Files, read
 from .offline import offline
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeRobotOptions:
+class LeRobotOptions(TorchCompileOptions):
     """The flags of ``offboard serve --vendor lerobot``."""
 
     device: str | None = None
@@ -37,6 +38,7 @@ class LeRobotOptions:
     """Of a pi0.5 or pi0-FAST whose files do not say it: filled up with zeros (LeRobot 0.4), or bare (all others)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.max_batch_size < 1:
             raise ValueError(f"max_batch_size is {self.max_batch_size}, expected 1 or more")
 
@@ -126,7 +128,7 @@ class LeRobotLoader(CheckpointLoader):
 
         with offline() as absent:
             try:
-                return build(files, self._options.device, self._options.max_batch_size, report, place)
+                return build(files, self._options.device, self._options.max_batch_size, report, place, self._options)
             except (AttributeError, OSError, TypeError, ValueError) as error:  # all made of an absent file
                 if (what := absent.of(error)) is None:
                     raise

@@ -167,6 +167,10 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         alike = tuple(item.inputs.get(name) for name in self._family.alike)
         return super().batch_key(item), item.session.params, alike
 
+    def num_steps(self) -> int | None:
+        """In how many steps it makes an action of noise now; None where it does not."""
+        return None if self._family.steps is None else getattr(*self._family.steps)
+
     def blank_memory(self) -> Memory:
         """What an episode begins with."""
         return self._family.memory()

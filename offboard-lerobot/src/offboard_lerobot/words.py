@@ -37,6 +37,8 @@ WORDS: Mapping[str, str] = {
     "filled": "LeRobot fills these cameras itself (0 to 16): no robot is asked for them, the codec does not list them",
     "device": "the machine that trained it; here `--lerobot.device` says which",
     "on CUDA": "mixed precision, on a CUDA device and as LeRobot does it; none elsewhere, as there",
+    "compiled": "what of it LeRobot would compile when it is made: not followed; "
+    "[`--compile`](../how-to/compile.md) compiles, and compares",
     "hub": "names what lies on the Hub: the whole path of a folder (of a local checkpoint), or in the Hub's cache on "
     "this machine; nothing is fetched at a load, and what is in neither place is refused before the server listens",
     "replaced": "says where first weights come from, and all weights are in the checkpoint",
@@ -51,6 +53,7 @@ _LISTED: Mapping[str, str] = {
     "filled": "empty_cameras",
     "device": "device",
     "on CUDA": "use_amp",
+    "compiled": "compile_mode compile_model",
     "replaced": "pretrained_path pretrained_backbone_weights load_vlm_weights",
     "hub": """
         action_tokenizer_name action_tokenizer_path discrete_action_tokenizer groot.base_model_path
@@ -95,7 +98,7 @@ _LISTED: Mapping[str, str] = {
         adapt_to_pi_aloha add_control_tokens add_image_special_tokens add_setup_tokens attention_mode
         attn_implementation base_model_id beta_end beta_schedule beta_start bet_softmax_temperature
         binarize_gripper binarize_gripper_action cem_iterations checkpoint_revision chunk_size
-        clip_normalized_actions clip_sample clip_sample_range compile_mode compile_model context_len
+        clip_normalized_actions clip_sample clip_sample_range context_len
         control_mode critic_network_kwargs crop_ratio crop_shape dataset_feature_names default_embodiment_id
         depth diffusion_step_embed_dim dim_feedforward dim_model dim_time discount
         discrete_critic_network_kwargs discrete_generation_max_steps domain_feature_key down_dims dtype

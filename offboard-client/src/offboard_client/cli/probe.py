@@ -126,11 +126,25 @@ def show_handshake(meta: Mapping[str, Any], opened_ms: float, run: Sequence[str]
     if isinstance(elsewhere := meta.get("elsewhere"), Mapping):
         places = cast("Mapping[str, Any]", elsewhere).items()
         facts += [(f"where it runs: {name}", text(value)) for name, value in places if value]
+    if isinstance(compiled := meta.get("compiled"), Mapping):
+        facts.append(("compiled", _compiled(cast("Mapping[str, Any]", compiled))))
     emit_facts("what it is", facts)
     show_contract(meta, run=run)
     controls: Mapping[str, Mapping[str, Any]] = meta.get("controls") or {}
     if controls:
         emit_table(("what may be asked", "with", "what it answers"), [_control(*each) for each in controls.items()])
+
+
+def _compiled(said: Mapping[str, Any]) -> str:
+    """Whether a faster form of the model answers, for whom, or why not."""
+    problems = "; ".join(said.get("problems") or ())
+    if not said.get("used"):
+        return f"no, it answers as it is: {problems or 'nobody says why'}"
+    fast, differs = said.get("speedup"), said.get("difference")
+    parts = [f"by {said.get('how')}", f"for {text(said.get('batch_sizes'))} robots in a call"]
+    parts += [f"{fast} times as fast"] if fast is not None else []
+    parts += ["the same numbers" if differs == 0 else f"within {differs} of the model's own numbers"]
+    return ", ".join(parts) + (f"; else as it is: {problems}" if problems else "")
 
 
 def _control(name: str, control: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -185,6 +185,13 @@ def _is_control(value: Any) -> bool:
     )
 
 
+def _is_compiled(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    found = cast("dict[str, Any]", value)
+    return _is_bool(found.get("used")) and _is_text(found.get("how")) and _is_texts(found.get("problems"))
+
+
 _TEXT = (_is_text, "text")
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("type", "host", "checkpoint_path", "checkpoint_id", "experiment_name", "device"), _TEXT),
@@ -206,5 +213,6 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_delay_steps": (_is_steps, "a whole number from 0 up"),
     "history": (_is_history, f"a map with observation, a list of names, and offsets_sec, {OFFSETS}"),
     "conventions": (_is_text_map, "a map from names to texts"),
+    "compiled": (_is_compiled, "a map with used, true or false, how, a text, and problems, a list of texts"),
     "controls": (_is_controls, "a map from names to summary, params and answers"),
 }

@@ -70,8 +70,8 @@ def build_meta(
         ) from None
     host, port = address or (None, None)
     # Not the process id, nor its memory: they do not stay.
-    # Nor the device: replicas of one model have one each.
-    pinned = {name: value for name, value in spec.items() if name != "device"}
+    # Nor the device: replicas of one model have one each. Nor what was compiled: it answers as the model does.
+    pinned = {name: value for name, value in spec.items() if name not in ("device", "compiled")}
     place = {} if elsewhere is None else {"python": elsewhere.python, "environment": elsewhere.environment}
     return {
         **without_paths_in(spec),

@@ -24,6 +24,7 @@ def standing(loaded: LoadedModel | None, loader: ModelLoader, now: float, limit:
                 "sessions": len(replica.leases),
                 "in_flight": replica.executor.queued,
                 "elsewhere": replica.elsewhere(),
+                "compiled": replica.policy.meta.get("compiled"),
             }
             for replica in (loaded.replicas if loaded else ())
         ],
