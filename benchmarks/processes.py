@@ -26,6 +26,9 @@ ANSWER_S = 120
 STOP_S = 12
 
 
+#: Peer -> the interpreter that runs its servers and clients, where it is not this one.
+PYTHONS: dict[str, str] = {}
+
 _SWITCHES = re.compile(r"ctxt_switches:\s*(\d+)")
 
 
@@ -46,11 +49,12 @@ class Child:
     Use it as a context manager: leaving ends the process, whatever state it is in.
     """
 
-    def __init__(self, *arguments: str) -> None:
-        self._name = " ".join(arguments)
+    def __init__(self, script: str, *arguments: str) -> None:
+        self._name = " ".join((script, *arguments))
+        python = PYTHONS.get(arguments[0], sys.executable) if arguments else sys.executable
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / arguments[0]), *arguments[1:]],
+            [python, str(HERE / script), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

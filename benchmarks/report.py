@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from peers import PAIR, PEERS
+from peers import OTHERS, PAIR, PEERS
 from workloads import LABELS
 
 OURS = "offboard"
@@ -155,7 +155,7 @@ def _latency(latency: dict[str, Any]) -> str:
         "switches",
         "disturbed",
     )
-    legend = "\n".join(f"- `{peer}`: {PEERS[peer]}" for peer in latency)
+    legend = "\n".join(f"- `{peer}`: {(PEERS | OTHERS)[peer]}" for peer in latency)
     return f"{_table(columns, rows)}\n\nOf each exchange, client + server: CPU, system calls, switches.\n\n{legend}"
 
 

@@ -19,7 +19,8 @@ import footprint
 import latency
 import report
 import robots
-from peers import PEERS
+from peers import ALONE, OTHERS, PEERS
+from processes import PYTHONS
 from quiet import Quiet
 
 PARTS = ("latency", "robots", "batching", "memory", "start")
@@ -29,6 +30,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def main() -> None:
     """Measure what was asked for, print and write it."""
     options = _options()
+    PYTHONS.update(pair.split("=", 1) for pair in options.python)
     quiet = Quiet(options.budget)
     results: dict[str, Any] = {"settings": {**vars(options), "output": str(options.output)}}
     if "latency" in options.only:
@@ -36,7 +38,8 @@ def main() -> None:
         results["latency"] = latency.measure(options.peers, options.rounds, options.instances, options.seconds, quiet)
     if "robots" in options.only:
         _say(f"{options.robots} robots at once")
-        results["robots"] = robots.measure(options.peers, options.robots, options.rounds, 5 * options.seconds, quiet)
+        several = [peer for peer in options.peers if peer not in ALONE]
+        results["robots"] = robots.measure(several, options.robots, options.rounds, 5 * options.seconds, quiet)
     if report.OURS in options.peers:
         if "batching" in options.only:
             _say(f"{options.robots} robots on a policy that batches")
@@ -62,7 +65,12 @@ def _options() -> argparse.Namespace:
         description="Measure offboard, its limits and a peer, interleaved on this machine."
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="the peers to measure")
+    parser.add_argument(
+        "--peers", nargs="+", choices=[*PEERS, *OTHERS], default=list(PEERS), help="the peers to measure"
+    )
+    parser.add_argument(
+        "--python", nargs="+", default=[], metavar="PEER=PATH", help="interpreters of peers that have their own"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds")
     parser.add_argument("--instances", type=int, default=3, help="servers per peer, one robot at a time")
     parser.add_argument(

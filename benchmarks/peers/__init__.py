@@ -25,6 +25,15 @@ PEERS = {
     "offboard_shared_at_once": "the same with a policy that says that it never blocks",
 }
 
+#: Other projects, which want packages of their own (``--peers … --python PEER=PATH``), and are measured when asked for.
+OTHERS = {
+    "positronic": "Positronic 0.4.1's own server and client, from PyPI",
+    "gr00t": "ZMQ, msgpack and .npy files: what GR00T's own server and client do",
+    "lerobot": "LeRobot 0.4.4's own asynchronous inference, from PyPI: gRPC and pickles",
+}
+#: Those whose servers serve one robot.
+ALONE = {"lerobot"}
+
 #: The peer that every latency is divided by.
 LIMIT = "raw_tcp"
 #: The peer that the targets are over: what a robot has without this project.
