@@ -32,7 +32,9 @@ _KEPT = 65536
 #: A header of a server's frame has at most so many bytes.
 _HEADER = 10
 _TINY, _SMALL, _ANY = struct.Struct("!BB4s"), struct.Struct("!BBH4s"), struct.Struct("!BBQ4s")
-_BINARY = _FIN | Opcode.BINARY
+_BINARY = int(_FIN | Opcode.BINARY)
+#: A server's header before 126 to 65535 bytes: its second byte stands for these two.
+_USUAL, _USUAL_LENGTH = struct.Struct("!BBH"), 126
 _KEYS = 4 * 256
 
 
@@ -80,6 +82,20 @@ class FrameReader:
         """All that has come and was not taken yet: it is taken now."""
         start, self.start = self.start, self.end
         return self._buffer[start : self.end]
+
+    def whole(self) -> bytes | None:
+        """The payload of what is there, if that is one whole binary frame of the usual size and nothing beside it.
+
+        It is taken then. Nearly every answer comes so; all else is for :meth:`next`.
+        """
+        end = self.end
+        if self.start or self.owed or end < _USUAL.size:
+            return None
+        first, second, length = _USUAL.unpack_from(self._bytes)
+        if first != _BINARY or second != _USUAL_LENGTH or length + _USUAL.size != end or length > self._most:
+            return None
+        self.end = 0
+        return bytes(self._buffer[_USUAL.size : end])
 
     def next(self, in_message: bool) -> tuple[int, bytes | memoryview] | None:
         """The opcode and the payload of a whole frame of data; or 0 and bytes that are websockets' to read.

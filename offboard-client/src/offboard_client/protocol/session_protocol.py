@@ -41,6 +41,7 @@ from .timing import Step
 from .websocket import WebSocket
 
 State = Literal["handshake", "ready", "busy", "closed"]
+_MAP: Any = dict  # for type checkers a map of they do not know what, which only a call of cast would say
 
 
 class SessionProtocol:
@@ -209,13 +210,8 @@ class SessionProtocol:
         reply = self._read_reply()
         self.state, self.warnings = "ready", self.warnings or reply.warnings
         found = rows(reply.result, self._settings.limits)
-        step = Step(
-            encode_s=self._encoded - self._asked,
-            wait_s=arrived - self._encoded,
-            decode_s=self._now() - arrived,
-            server=reply.timing,
-            arriving_s=arrived - (self.websocket.begun or arrived),
-        )
+        encode_s, wait_s, begun = self._encoded - self._asked, arrived - self._encoded, self.websocket.begun or arrived
+        step = Step(encode_s, wait_s, self._now() - arrived, reply.timing, arrived - begun)
         self.images.answered(step)
         return found, step
 
@@ -284,7 +280,7 @@ class SessionProtocol:
 
     def _check_seq(self, frame: Any, is_error: bool) -> None:
         """Raises ConnectionLost where the frame answers another observation than the last one."""
-        seq = wire.frame_seq(frame)
+        seq = frame.get(wire.SEQ) if isinstance(frame, _MAP) else None
         if seq is None and (is_error or not self._echoes):
             return  # a foreign server; or an error about a frame of which nothing could be read
         if type(seq) is not int or seq != self._seq:

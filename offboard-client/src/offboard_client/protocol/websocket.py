@@ -103,10 +103,16 @@ class WebSocket:
         """
         if self.eof or self.flooded:
             return
-        self._reader.end += count
+        reader = self._reader
+        reader.end += count
+        if self._open and count and not self._fragments and (message := reader.whole()) is not None:
+            self.messages.append(message)
+            if self.begun is None:
+                self.begun = self._now()
+            return
         if not count:
             self.eof = True
-            if rest := self._reader.rest():
+            if rest := reader.rest():
                 self._hand(rest)
             self._protocol.receive_eof()
             self.speaks = True
@@ -114,7 +120,7 @@ class WebSocket:
             self._read_head()
         if self._open:
             self._read_frames()
-        elif not self._connecting and (rest := self._reader.rest()):
+        elif not self._connecting and (rest := reader.rest()):
             self._hand(rest)
         if self.begun is None and (self.messages or not self.between):
             self.begun = self._now()

@@ -183,7 +183,7 @@ class Connection:
 
     def _exchange(self, ask: Callable[[Any], Turns], what: Any, answer: Callable[[], Any]) -> Any:
         deadline = Deadline(self._now, self._settings.timeouts.infer)
-        if not self.lock.acquire(timeout=self._settings.timeouts.infer):
+        if not (self.lock.acquire(False) or self.lock.acquire(timeout=self._settings.timeouts.infer)):
             self.interrupt()
             raise late(self._settings)
         self._until = deadline
@@ -242,9 +242,10 @@ class Connection:
         channel = self._channel
         if len(pieces) > 1:
             pieces = channel.gathered(pieces)
-        while pieces:
-            sent = channel.send(pieces, self._wait(deadline, mid_message=True))
-            while pieces and sent >= len(pieces[0]):
+        left = sum(map(len, pieces))
+        while left > (sent := channel.send(pieces, self._wait(deadline, mid_message=True))):
+            left -= sent
+            while sent >= len(pieces[0]):
                 sent -= len(pieces.pop(0))
             if sent:
                 pieces[0] = memoryview(pieces[0])[sent:]

@@ -32,6 +32,9 @@ CLOSE_GOING_AWAY = 1012
 SESSION_ID_LENGTH = 256
 _LONGEST_MS = 1e12
 _TEXT, _PLAIN = frozenset({str}), frozenset({float, int})
+# For type checkers these hold they do not know what once it is known that they are these; a call of cast costs time.
+_MAP: Any = dict
+_LIST: Any = list
 #: What a reply may say beside its result: stages of its timing, and warnings.
 MOST_REMARKS = 64
 
@@ -153,9 +156,9 @@ def error_frame(error: OffboardError, *, handshake: bool = False) -> dict[str, A
 
 def frame_error(frame: Any) -> OffboardError | None:
     """The error that a frame carries, of the class that its code names; None for any other frame."""
-    if not isinstance(frame, dict) or ("error" not in frame and "status" not in frame):
+    if not isinstance(frame, _MAP) or ("error" not in frame and "status" not in frame):
         return None
-    found = cast("dict[str, Any]", frame)
+    found: dict[str, Any] = frame
     if "error" not in found and _status(found) != "error":
         return None
     return from_code(found.get("code"), str(found.get("error", "the server reported an error without a text")))
@@ -165,11 +168,6 @@ def _status(frame: dict[str, Any]) -> str | None:
     """An array in its place has no truth value to compare by."""
     status = frame.get("status")
     return status if isinstance(status, str) else None
-
-
-def frame_seq(frame: Any) -> Any:
-    """The ``offboard.seq`` that a reply carries; None without one."""
-    return cast("dict[str, Any]", frame).get(SEQ) if isinstance(frame, dict) else None
 
 
 def read_handshake(frame: Any) -> Status | Ready:
@@ -223,13 +221,12 @@ def read_reply(frame: Any) -> Reply:
 
     Of ``timing`` what is no duration is left out: it is no reason to end a session.
     """
-    found = as_map(frame, "the reply")
+    found: dict[str, Any] = frame if isinstance(frame, _MAP) else as_map(frame, "the reply")
     if "result" not in found:
         raise BadMessage(f"the server's reply has no 'result'; it holds {sorted(map(str, found))}")
-    timing, warnings = found.get("timing", {}), found.get("warnings", [])
-    if not isinstance(timing, dict) or not isinstance(warnings, list):
+    stages, texts = found.get("timing", {}), found.get("warnings", [])
+    if not isinstance(stages, _MAP) or not isinstance(texts, _LIST):
         raise BadMessage("the server's reply needs 'timing' as a map and 'warnings' as a list")
-    stages, texts = cast("dict[Any, Any]", timing), cast("list[Any]", warnings)
     if len(stages) > MOST_REMARKS or len(texts) > MOST_REMARKS:
         raise BadMessage(f"the server's reply holds more than {MOST_REMARKS} times or warnings")
     if stages and not _are_durations(stages):

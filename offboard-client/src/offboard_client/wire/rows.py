@@ -17,6 +17,7 @@ from .limits import DEFAULT_LIMITS, WireLimits
 Row = dict[str, Any]
 #: What a policy's bare vector is called, as in the handshake's ``action``.
 VECTOR = "action"
+_ARRAY: Any = np.ndarray
 
 
 class Rows(Sequence[Row]):
@@ -96,18 +97,20 @@ def _from_columns(columns: Any, limits: WireLimits) -> Rows:
     if not isinstance(columns, dict):
         raise BadMessage("the server's columns are not a map")
     found = cast("dict[str, Any]", columns)
-    named = _named(found.get("action"))
-    times: Any = found.get("timestamp")
-    length = -1
-    for column in named.values() if times is None else (*named.values(), times):
-        before, length = length, _length(column)
-        if length < 0 or before not in (-1, length):
+    action, times = found.get("action"), found.get("timestamp")
+    named: dict[str, Any] = {VECTOR: action} if isinstance(action, np.ndarray) else _named(action)
+    length = -1 if times is None else _length(times)
+    for column in named.values():
+        if length < 0:
+            length = _length(column)
+        if not isinstance(column, _ARRAY) or not column.ndim or len(column) != length:
             raise _odd_columns()
     if length < 0 or (times is not None and times.ndim != 1):
         raise _odd_columns()
     limits.check_chunk(length, len(named))
     for column in named.values():
-        _check_finite(column)
+        if not is_finite(column):
+            raise _not_finite()
     check_actions(named)
     return Rows(named, None if times is None else _in_order(times.dtype.str, times.tobytes()), length)
 
@@ -184,4 +187,8 @@ def _ragged(value: Any) -> bool:
 
 def _check_finite(array: NDArray[Any]) -> None:
     if not is_finite(array):
-        raise InvalidAction("the server's chunk holds a number that is not finite: nothing of it may reach a robot")
+        raise _not_finite()
+
+
+def _not_finite() -> InvalidAction:
+    return InvalidAction("the server's chunk holds a number that is not finite: nothing of it may reach a robot")
