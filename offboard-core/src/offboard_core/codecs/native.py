@@ -49,12 +49,13 @@ class Native(Codec):
 
     def encode(self, observation: Observation) -> dict[str, Any]:
         """See :meth:`Codec.encode`. Names that nobody declared pass through."""
-        checked = {
-            name: _checked(name, require(observation, name), declared)
-            for name, declared in self.inputs.items()
-            if declared.required or name in observation
-        }
-        return {**observation, **checked}
+        found = dict(observation)
+        for name, declared in self.inputs.items():
+            if name in observation:
+                found[name] = _checked(name, observation[name], declared)
+            elif declared.required:
+                found[name] = _checked(name, require(observation, name), declared)
+        return found
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
@@ -71,6 +72,9 @@ def make(options: NativeOptions, checkpoint: Checkpoint) -> Codec:
     if options.map:
         codec = Rename(resolve_names(options.map, checkpoint.inputs)) | codec
     return timed(codec, options.fps)
+
+
+_ARRAY: Any = np.ndarray  # for type checkers an array of they do not know what, which only a call of cast would say
 
 
 @lru_cache
@@ -91,21 +95,21 @@ def _checked(name: str, value: Any, declared: Field) -> Any:
     if declared.shape is None and declared.dtype is None:
         return value
     try:
-        array: Array = np.asarray(value)
+        array: Array = value if isinstance(value, _ARRAY) else np.asarray(value)
     except ValueError as error:
         raise BadObservation(f"{name} is not an array: {error}") from None
-    shape = declared.shape
+    shape, kind = declared.shape, array.dtype.kind
     if shape == (1,) and array.ndim == 0:
         array = array[None]
     if shape is not None and not fits(array.shape, shape):
         raise BadObservation(f"{name} has the shape {array.shape}, the model expects {shape} (-1: any)")
-    if array.dtype.kind in "iuf":
+    if kind in "iuf":
         check_canonical(name, array)
     if declared.dtype is None:
         return array
     if array.dtype != _dtype(declared.dtype):
         # Robots send float64 and JSON makes int64: that is no mistake. A float image would be one.
-        if array.dtype.kind not in "biuf" or not np.can_cast(array.dtype, declared.dtype, "same_kind"):
+        if kind not in "biuf" or not np.can_cast(array.dtype, declared.dtype, "same_kind"):
             raise BadObservation(f"{name} has the dtype {array.dtype}, the model expects {declared.dtype}")
         with np.errstate(over="ignore"):
             array = array.astype(declared.dtype)

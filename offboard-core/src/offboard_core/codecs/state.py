@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ def canonical_field(name: str, width: int) -> Field:
     return Field(shape=(width,), dtype="float32", unit=measured_unit(name))
 
 
+@lru_cache(maxsize=256)
 def _kind(name: str) -> str:
     """``ee_pose`` of ``robot_state.ee_pose`` and of ``robot_state.left.ee_pose``; ``grip`` of ``grip.left``."""
     return "grip" if is_grip(name) else name.rpartition(".")[2] if name.startswith("robot_state.") else ""

@@ -18,6 +18,8 @@ from ..types import Array, Chunk, CodecMeta, Field, InferContext, Observation, P
 from .controls import check_controls
 
 _NUMBERS = "fiub"
+_UINT8 = np.dtype(np.uint8)
+_ARRAY: Any = np.ndarray  # for type checkers an array of they do not know what, which only a call of cast would say
 MAX_STEPS = WireLimits().chunk_steps
 
 
@@ -99,11 +101,11 @@ def check_observation(observation: Observation, meta: CodecMeta) -> None:
         if value is None:
             if field.required:
                 raise BadObservation(_missing(name, observation, meta))
+        elif isinstance(value, _ARRAY) and field.dtype != "str":
+            _check_array(name, value, field)
         elif field.dtype == "str":
             if not isinstance(value, str):
                 raise BadObservation(f"{name} is {type(value).__name__}; expected a string")
-        elif isinstance(value, np.ndarray):
-            _check_array(name, cast("Array", value), field)
         elif isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
             _check_array(name, np.asarray(value), field)
         elif field.dtype is not None or field.shape is not None:
@@ -111,18 +113,14 @@ def check_observation(observation: Observation, meta: CodecMeta) -> None:
 
 
 def _check_array(name: str, array: Array, field: Field) -> None:
-    kind = array.dtype.kind
-    if field.dtype == "uint8" and array.dtype != np.uint8:
-        raise BadObservation(f"{name} has dtype {array.dtype}; expected uint8 (0 to 255, RGB)")
-    if kind not in _NUMBERS:
-        raise BadObservation(f"{name} has dtype {array.dtype}; expected {_spell(field)}")
-    if (
-        field.shape is not None
-        and not fits(array.shape, field.shape)
-        and not (array.size == 1 and field.shape in ((), (1,)))
-    ):
+    dtype, shape = array.dtype, field.shape
+    if field.dtype == "uint8" and dtype != _UINT8:
+        raise BadObservation(f"{name} has dtype {dtype}; expected uint8 (0 to 255, RGB)")
+    if dtype.kind not in _NUMBERS:
+        raise BadObservation(f"{name} has dtype {dtype}; expected {_spell(field)}")
+    if shape is not None and not fits(array.shape, shape) and not (array.size == 1 and shape in ((), (1,))):
         raise BadObservation(f"{name} has shape {array.shape}; expected {_spell(field)}")
-    if not is_finite(array):
+    if dtype.kind == "f" and not is_finite(array):
         where = np.argwhere(~np.isfinite(array))[0].tolist()
         raise BadObservation(f"{name} is not finite at index {where}; check the sensor or the estimator behind it")
 

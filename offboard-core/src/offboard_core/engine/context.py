@@ -57,6 +57,8 @@ class ContextReader:
         keeps = policy.history_kept and "history" in self._taken
         self._past = Past(self._offsets, self._seen) if keeps else None
         self._made_by, self._has_warned = codec, False
+        #: Whether the server keeps what was observed: :meth:`recall` does nothing without, and there are no warnings.
+        self.remembers = keeps
 
     def _lost(self, asked: frozenset[str]) -> Iterator[tuple[str, str]]:
         """What the policy takes and is not told, and why."""

@@ -6,14 +6,15 @@ import logging
 from collections.abc import Callable, Hashable, Mapping
 from threading import Lock
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed, told
-from offboard_client.wire import SEQ
+from offboard_client.wire import DEADLINE_MS, SEQ
 
 from ..catalog import ResolvedCodec
 from ..types import NO_CONTEXT, Chunk, Item, Observation, Session
-from .checks import check_action, check_length, check_observation
+from .checks import MAX_STEPS, check_action, check_length, check_observation
 from .context import ContextReader
 from .records import Kept, SessionRecords
 from .stats import SessionStats
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 #: What the model answered, or why it could not: a chunk, None for "nothing new", or an error.
 Result = Chunk | None | OffboardError
 
-_NO_TIMING: Mapping[str, float] = {}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 #: Called on the event loop with the frame that answers, and the error it tells of, if any. The frame is None where the
@@ -87,11 +88,20 @@ class Exchange:
     them, one after the other. ``deliver(reply, error)`` is called on the event loop once the reply is there.
     """
 
-    __slots__ = (
-        "_serializer", "_translating", "abandoned", "arrived", "batch", "codec_ms", "context", "deadline", "decode_ms",
-        "deliver", "error", "frame", "infer_ms", "inputs", "kept", "key", "observation", "pipeline", "prepare_ms",
-        "prepared", "queue_ms", "reply", "started", "submitted", "timing", "warnings",
-    )  # fmt: skip
+    # As it is until something else is known, of the class: of an exchange's facts most are written once or never.
+    deadline: float | None = None
+    observation: Observation = _NOTHING
+    inputs: Mapping[str, Any] = _NOTHING
+    context = NO_CONTEXT
+    key: Hashable = None
+    error: OffboardError | None = None
+    kept: Kept | None = None
+    timing: Mapping[str, float] = _NOTHING
+    warnings: list[str] | None = None
+    reply: Any = None
+    prepared = abandoned = False
+    decode_ms = codec_ms = prepare_ms = queue_ms = infer_ms = started = 0.0
+    batch = 1
 
     def __init__(self, pipeline: Pipeline, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
         self.pipeline = pipeline
@@ -101,20 +111,6 @@ class Exchange:
         self.deliver = deliver
         self.submitted = perf_counter()
         self.arrived = self.submitted if arrived is None else arrived
-        self.deadline: float | None = None
-        self.observation: Observation = {}
-        self.inputs: Mapping[str, Any] = {}
-        self.context = NO_CONTEXT
-        self.key: Hashable = None
-        self.error: OffboardError | None = None
-        self.kept: Kept | None = None
-        self.timing: Mapping[str, float] = _NO_TIMING
-        self.warnings: list[str] = []
-        self.reply: Any = None
-        self.prepared = False
-        self.abandoned = False
-        self.decode_ms = self.codec_ms = self.prepare_ms = self.queue_ms = self.infer_ms = self.started = 0.0
-        self.batch = 1
 
     def begins(self) -> bool:
         """Whether it may be translated; not while a former one of its session, given up since, is still under way.
@@ -137,7 +133,8 @@ class Exchange:
             return self.prepared and self.error is None and not self.abandoned
 
     def _prepare(self, at_once: bool) -> None:
-        start, records, seen = perf_counter(), self.pipeline.records, self.observation
+        start, pipeline, seen = perf_counter(), self.pipeline, _NOTHING
+        records, reader, codec = pipeline.records, pipeline.context, pipeline.codec
         found = self._at_once(records) if at_once else None
         if at_once and found is None:
             return
@@ -145,28 +142,28 @@ class Exchange:
             self.kept = records.keep(self.frame)
         try:
             seen, self.warnings = found or self._serializer.read(self.frame)
-            self.observation = seen
-            self.frame = None
+            self.observation, self.frame = seen, None
             read = perf_counter()
             self.decode_ms = (read - start) * 1e3
-            limit = self.observation.get("offboard.deadline_ms")
+            limit = seen.get(DEADLINE_MS)
             if limit is not None:
                 self.deadline = self.arrived + float(limit) / 1e3
-            self.observation, brought = self.pipeline.context.split(self.observation)
-            check_observation(self.observation, self.pipeline.codec.meta)
-            self.inputs = self._encode(self.observation)
-            reader, codec = self.pipeline.context, self.pipeline.codec
+            observation, brought = reader.split(seen)
+            self.observation = observation
+            check_observation(observation, codec.meta)
+            self.inputs = self._encode(observation)
             if brought:
-                self.context = reader.tell(brought, self.observation, codec, self._encode)
-            self.context = reader.recall(self.context, self.observation, self.inputs, codec, self.arrived)
-            self.warnings += reader.warnings()
+                self.context = reader.tell(brought, observation, codec, self._encode)
+            if reader.remembers:
+                self.context = reader.recall(self.context, observation, self.inputs, codec, self.arrived)
+                self.warnings += reader.warnings()
             self.codec_ms = (perf_counter() - read) * 1e3
         except OffboardError as error:
             self.error = error
         # SystemExit included, as for a policy: it is a plugin's code, too.
         except BaseException as error:
-            log.exception("the codec %s failed on an observation", self.pipeline.codec.name)
-            self.error = Internal(f"the codec {self.pipeline.codec.name} failed: {told(error)}")
+            log.exception("the codec %s failed on an observation", codec.name)
+            self.error = Internal(f"the codec {codec.name} failed: {told(error)}")
         self.prepared = True
         if self.kept is not None:
             self.kept.asked(seen, self.inputs, getattr(self._serializer, "image_files", None) if seen else None)
@@ -183,9 +180,13 @@ class Exchange:
             return None
 
     def _encode(self, observation: Observation) -> Mapping[str, Any]:
-        inputs = self.pipeline.codec.encode(observation)
+        inputs = self.pipeline.codec.codec.encode(observation)
         # The number belongs to the protocol: a model that takes every name would take it for a part of the state.
-        return {name: _own(value) for name, value in inputs.items() if name != SEQ}
+        return {
+            name: _own(value) if isinstance(value, (dict, list)) else value
+            for name, value in inputs.items()
+            if name != SEQ
+        }
 
     def item(self) -> Item[Session]:
         """What the policy is asked; for an exchange that is prepared."""
@@ -210,28 +211,32 @@ class Exchange:
 
     def _finish(self, result: Result) -> None:
         pipeline, kept, start = self.pipeline, self.kept, perf_counter()
+        codec, warnings = pipeline.codec, self.warnings or []
         try:
             if kept is not None:
                 kept.answered(result)
-            if isinstance(result, Chunk) and len(result):
-                check_length(result)
-                result = pipeline.codec.decode(result, self.observation)
-                check_action(result, pipeline.codec.meta)
-            elif isinstance(result, Chunk):
+            if not isinstance(result, Chunk):
+                pass
+            elif steps := len(result):
+                if steps > MAX_STEPS:
+                    check_length(result)
+                result = codec.codec.decode(result, self.observation)
+                check_action(result, codec.meta)
+            else:
                 result = result.head(0)
         except OffboardError as error:
             result = error
         except BaseException as error:
-            log.exception("the codec %s failed on an action chunk", pipeline.codec.name)
-            result = PolicyFailed(f"the codec {pipeline.codec.name} failed: {told(error)}")
+            log.exception("the codec %s failed on an action chunk", codec.name)
+            result = PolicyFailed(f"the codec {codec.name} failed: {told(error)}")
         decoded = perf_counter()
         self.codec_ms += (decoded - start) * 1e3
         timing = self.timing = self._timing(decoded)
         try:
-            self.reply = self._serializer.write(result, timing, self.observation, self.warnings)
+            self.reply = self._serializer.write(result, timing, self.observation, warnings)
         except BaseException as error:
             if not isinstance(error, OffboardError):
-                log.exception("a reply of %s could not be written", pipeline.codec.name)
+                log.exception("a reply of %s could not be written", codec.name)
                 error = InvalidAction(f"the action has no form in the reply: {told(error)}")
             result = error
             self.reply = self._refusal(error, timing)
@@ -241,7 +246,7 @@ class Exchange:
             pipeline.stats.record(timing, self.error)
         if kept is not None:
             kept.replied(result, self.reply, pipeline.last_encode_ms)
-        self.observation = self.inputs = {}
+        self.observation = self.inputs = _NOTHING
 
     def give_up(self, error: OffboardError) -> Any:
         """Let go of it: the frame that says ``error``, None where there is none. No serializer is used for it any more.
@@ -262,7 +267,7 @@ class Exchange:
 
     def _refusal(self, error: OffboardError, timing: dict[str, float]) -> Any:
         try:
-            return self._serializer.write(error, timing, self.observation, self.warnings)
+            return self._serializer.write(error, timing, self.observation, self.warnings or [])
         except BaseException:
             log.exception("a reply of %s could not be written, nor the error about it", self.pipeline.codec.name)
             return None

@@ -11,7 +11,6 @@ inference worth overlapping are frames translated elsewhere meanwhile.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import threading
@@ -267,8 +266,10 @@ class ModelThread:
         self._deliver_soon([exchange])
 
     def _deliver_soon(self, finished: list[Exchange]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the server has left
+        try:  # noqa: SIM105 - of every exchange
             self._loop.call_soon_threadsafe(self._deliver, finished)
+        except RuntimeError:  # the loop is closed: the server has left
+            pass
 
     def _deliver(self, finished: list[Exchange]) -> None:
         told = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 #: A map of names to plain data (str, numbers, lists, maps) and numpy arrays. Arrays may be read-only views.
@@ -53,6 +54,7 @@ class Feature:
     names: tuple[str, ...] | None = None
 
 
+@lru_cache(maxsize=256)
 def fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
     """Whether an array of ``shape`` is one of a declared shape, in which -1 is any length."""
     if shape == declared:
