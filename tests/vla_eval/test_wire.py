@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from offboard_client.errors import BadMessage
 from offboard_core import Field
 from offboard_vla_eval.frontend import VLAEvalConnection
-from offboard_vla_eval.messages import look, read_observation
+from offboard_vla_eval.messages import is_live, look, read_observation
 from puppets import Door, Puppet, count_up, reached, source, until
 from robots import connect_to, get
 from taken_in import taken_in
@@ -196,6 +196,40 @@ def test_a_hello_in_mid_episode_begins_anew():
         assert shard.ask(packed("observation", STATE)).payload["actions"][0] == 2
         assert shard.ask(packed("hello", {"protocol_version": 1})).type == "hello"
         assert shard.ask(packed("observation", STATE)).payload["actions"][0] == 1
+
+
+def test_a_hello_that_is_too_long_is_told_so_and_nothing_is_played():
+    with speaking(source({"it": Puppet})) as server, Shard(server) as shard:
+        for frame in (packed("hello", {"protocol_version": 1, "more": "x" * 600}), packed("observation", STATE)):
+            assert (
+                shard.ask(frame).payload["error"] == "bad_message: a hello is a map of fewer than 512 bytes, in msgpack"
+            )
+        assert shard.ask(packed("hello", {"protocol_version": 1})).type == "hello"
+        assert shard.ask(packed("observation", STATE)).type == "action"
+
+
+@pytest.mark.parametrize(
+    ("payload", "live"),
+    [
+        ({"mode": "live"}, True),
+        ({"task": {"mode": "sync", "x": [1] * 100}, "mode": "live"}, True),
+        ({"task": {"mode": "live"}}, False),
+        ({"task": b"\xa4mode\xa4live", "mode": "sync"}, False),
+        ({"mode": ["live"]}, False),
+        ({}, False),
+        ([1], True),
+        ({str(n): n for n in range(3000)}, True),
+    ],
+)
+def test_where_physics_does_not_wait_is_said_in_one_place_and_searched_nowhere(payload, live):
+    class Large(bytes):
+        def __contains__(self, _: object) -> bool:
+            raise AssertionError("it is searched")
+
+    frame = msgpack.packb({"type": "episode_start", "payload": payload, "seq": 1, "timestamp": 1.5})
+    assert is_live(Large(frame)) is live
+    assert is_live(Large(frame[:20])), "it is cut short, and cannot be told"
+    assert not is_live("live")
 
 
 @pytest.mark.parametrize("payload", [{"protocol_version": 2}, {}, [1]])

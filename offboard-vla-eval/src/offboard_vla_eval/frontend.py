@@ -52,6 +52,7 @@ from .messages import (
     VERSION,
     action_message,
     error_message,
+    is_live,
     look,
     message,
     read_observation,
@@ -63,8 +64,6 @@ log = logging.getLogger(__name__)
 
 #: With each of these an episode is over.
 _BOUNDARIES = (HELLO, EPISODE_START, EPISODE_END)
-#: What the beginning of an episode says of its mode, where physics does not wait.
-_LIVE = b"\xa4mode\xa4live"
 
 
 class VLAEvalFrontend(Frontend):
@@ -142,9 +141,12 @@ class VLAEvalConnection(FrontendConnection):
         self._episodes.begun += kind in _BOUNDARIES
         if kind == HELLO:
             await self._begin_anew(session)
-            return self._hello((read_control(frame) or {}).get("payload"), seq, session)
+            if (said := read_control(frame)) is None:
+                self._unfit = BadMessage("a hello is a map of fewer than 512 bytes, in msgpack")
+                raise self._unfit
+            return self._hello(said.get("payload"), seq, session)
         if kind in (EPISODE_START, EPISODE_END):
-            self._live = isinstance(frame, bytes) and _LIVE in frame
+            self._live = is_live(frame)
             await self._begin_anew(session)
         elif kind == ERROR:
             said = brief((read_control(frame) or {}).get("payload"), 200)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from offboard_client.errors import BadMessage, OffboardError, brief
 from offboard_client.wire import ImageBudget, decode, decode_image, encode
-from offboard_core.frontends import Frame, read_control
+from offboard_core.frontends import NO_MESSAGE, Frame, Walk, read_control
 from offboard_core.types import Array
 
 #: The version of the protocol that a hello names.
@@ -31,6 +31,7 @@ _TAIL_BYTES = 40
 _TYPE = {b"\xa4type" + encode(kind): kind for kind in SENT}
 _SEQ = re.compile(_NUMBER, re.DOTALL)
 _ENDS = 64
+_PAYLOAD, _MODE, _LIVE = encode("payload"), encode("mode"), encode("live")
 
 
 def look(frame: Frame) -> tuple[str | None, int]:
@@ -51,6 +52,28 @@ def look(frame: Frame) -> tuple[str | None, int]:
     kind = next((kind for packed, kind in _TYPE.items() if any(packed in end for end in ends)), None)
     number = next((number for end in ends if (number := _SEQ.search(end)) is not None), None)
     return kind, 0 if number is None else _integer(number[1])
+
+
+def is_live(frame: Frame) -> bool:
+    """Whether the beginning of an episode says of its mode that physics does not wait: for the event loop.
+
+    Also where that cannot be seen at a glance: then no step is played that may be old.
+    """
+    if isinstance(frame, str):
+        return False
+    walk = Walk(frame)
+    try:
+        for _ in range(walk.enter()):
+            if not walk.skip_text(_PAYLOAD):
+                walk.skip()
+                continue
+            for _ in range(walk.enter()):
+                if walk.skip_text(_MODE):
+                    return walk.skip_text(_LIVE)
+                walk.skip()
+    except NO_MESSAGE:
+        return True
+    return False
 
 
 def _integer(packed: bytes) -> int:
