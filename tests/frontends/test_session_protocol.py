@@ -417,6 +417,7 @@ def test_an_observation_for_which_the_model_need_not_be_asked_is_answered_in_its
         with Door() as door:
             policy, kept = Puppet(doors={0: door}), [wire.encode({"code": "kept"})]
             async with serving(source({"a": lambda: policy})) as service, connected(service) as one:
+                one.frontend.answers_alone = True
                 one.frontend.without_model = lambda frame: kept.pop() if policy.batches and kept else None
                 await becomes(lambda: "ready" in one.said())
                 one.sent[:] = []
@@ -447,6 +448,7 @@ def test_one_that_cannot_be_answered_without_the_model_is_told_why_and_the_sessi
                 raise faults.pop()
 
         async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            one.frontend.answers_alone = True
             one.frontend.without_model = fail
             await becomes(lambda: "ready" in one.said())
             one.sent[:] = []

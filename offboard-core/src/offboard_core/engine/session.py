@@ -52,7 +52,9 @@ class ServiceSession:
         self._slot = slot
         self._forget = forget
         self._loop = asyncio.get_running_loop()
+        #: The one that is under way, and who is told of its answer.
         self._exchange: Exchange | None = None
+        self._deliver: Deliver | None = None
         #: A reset was asked for and has not been done: nothing is answered before, out of an episode that is over.
         self._reset_due = False
         self._resetting: asyncio.Task[None] | None = None
@@ -96,21 +98,20 @@ class ServiceSession:
         """
         assert self._exchange is None, "one observation at a time"
         assert self._resetting is None, "one observation at a time"
-        exchange = self._made(frame, deliver, arrived)
+        self._deliver = deliver
+        exchange = Exchange(self.pipeline, frame, self._delivered, arrived)
         if self._reset_due:
             self._resetting = self._loop.create_task(self._submit_anew(exchange))
         else:
             self._submit(exchange)
 
-    def _made(self, frame: Any, deliver: Deliver, arrived: float | None) -> Exchange:
-        def delivered(reply: Any, error: OffboardError | None) -> None:
-            self._exchange = None
-            self.lease.end(self._loop.time())
-            deliver(reply, error)
-            if isinstance(error, ModelLost):
-                self._slot.lost(self.lease.replica, error)
-
-        return Exchange(self.pipeline, frame, delivered, arrived)
+    def _delivered(self, reply: Any, error: OffboardError | None) -> None:
+        deliver, self._exchange, self._deliver = self._deliver, None, None
+        assert deliver is not None
+        self.lease.end(self._loop.time())
+        deliver(reply, error)
+        if error is not None and isinstance(error, ModelLost):
+            self._slot.lost(self.lease.replica, error)
 
     def _submit(self, exchange: Exchange) -> None:
         self.lease.begin(self._loop.time())

@@ -72,6 +72,8 @@ class EdgePeer(PeerConnection):
     def __init__(self, connection: PeerConnection, edge: Edge) -> None:
         self._connection, self.edge = connection, edge
         self.model_id, self.params = connection.model_id, connection.params
+        #: Whether :meth:`without_model` can say anything.
+        self.answers_alone = type(connection).without_model is not PeerConnection.without_model
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """See :meth:`PeerConnection.bridge`."""

@@ -29,8 +29,8 @@ class FrameMeter(Bucket):
 
     def one(self, now: float) -> bool:
         """Count one that was taken apart already."""
-        self.refill(now)
-        self._tokens -= 1
+        tokens, self._now = self._tokens + (now - self._now) * self._rate, now
+        self._tokens = (tokens if tokens < self._rate else self._rate) - 1  # refilled, less one
         return self._tokens >= 0
 
     def take(self, data: bytes, now: float) -> bool:

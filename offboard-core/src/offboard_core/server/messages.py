@@ -66,7 +66,29 @@ class MessageReader:
             self._unmask(self._words)
         elif not self._over:
             self._end += nbytes
-            self._cut()
+            if not self._take_whole():
+                self._cut()
+
+    def _take_whole(self) -> bool:
+        """Take what is there, if that is one whole binary message and nothing beside it, as nearly always.
+
+        False where it is anything else, with nothing done.
+        """
+        kept, end = self._kept, self._end
+        if end < 6 or kept[0] != _BINARY or self._counted or self._through or self._fragments or self._lost:
+            return False
+        length, header = kept[1] - _MASKED, 6
+        if length == 126:
+            length, header = kept[2] << 8 | kept[3], 8
+        elif length > 126:
+            return False
+        if length + header != end or length > self._limit:
+            return False
+        self._end = 0
+        self._over = not (
+            self._count() and self._deliver(apply_mask(kept[header:end], bytes(kept[header - 4 : header])))
+        )
+        return True
 
     def _cut(self) -> None:
         start = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import BadMessage
 from offboard_client.memory import on_one_machine
@@ -30,6 +30,7 @@ VANISHED = 1006
 #: Continuation frames of one message: 32 MiB in pieces of 8 KiB.
 FRAGMENTS = 4096
 _BINARY, _TEXT = 0x82, 0x81
+_USUAL = struct.Struct("!BBH")
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -141,10 +142,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def say(self, frame: Frame) -> None:
         if self.close_sent or self.disconnected or self.transport.is_closing():
             return
-        text = isinstance(frame, str)
-        payload = frame.encode() if isinstance(frame, str) else frame
-        self.transport.write(_header(_TEXT if text else _BINARY, len(payload)) + payload)
-        self._unanswered = max(0, self._unanswered - 1)
+        if isinstance(frame, str):
+            payload = frame.encode()
+            self.transport.write(_header(_TEXT, len(payload)) + payload)
+        else:
+            self.transport.write(_header(_BINARY, len(frame)) + frame)
+        if self._unanswered:
+            self._unanswered -= 1
 
     def end(self, code: int, reason: str) -> None:
         if self.conn.state is State.OPEN and not (self.close_sent or self.disconnected or self.transport.is_closing()):
@@ -154,11 +158,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
         self._end()
 
-    def hand(self, frame: Frame | memoryview) -> None:
-        """One message for the session. Never raises."""
+    def hand(self, frame: Any) -> None:
+        """One message for the session, bytes or text; a view is as good where it was asked for. Never raises."""
         assert self._carried is not None
         try:
-            self._carried.received(cast("Frame", frame))  # a view is as good as bytes where it was asked for
+            self._carried.received(frame)
         except Exception:
             log.exception("a frame could not be taken in; the session ends")
             self.gone(VANISHED)
@@ -195,7 +199,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._paced()
             if self._place is not None and not isinstance(message, str):
                 message = self._place.message(message)
-            self.hand(bytes(message) if isinstance(message, memoryview) and not self._views else message)
+            self.hand(message if self._views or not isinstance(message, memoryview) else bytes(message))
         return not self.disconnected
 
     def _other(self, data: bytes) -> bool:
@@ -243,7 +247,7 @@ def _header(first: int, length: int) -> bytes:
     """Of a frame that is not masked (RFC 6455, 5.2)."""
     if length < 126:
         return bytes((first, length))
-    return struct.pack("!BBH", first, 126, length) if length < 65536 else struct.pack("!BBQ", first, 127, length)
+    return _USUAL.pack(first, 126, length) if length < 65536 else struct.pack("!BBQ", first, 127, length)
 
 
 def _is_here(scope: Any) -> bool:

@@ -177,7 +177,7 @@ class SessionProtocol:
         elif control:
             self._in_flight = True
             self._spawn(self._answer(frame, session))
-        elif not self._answered_already(frame):
+        elif not (self._connection.answers_alone and self._answered_already(frame)):
             self._in_flight = True
             session.submit(frame, partial(self._replied, both_ends(frame)), arrived)
 
@@ -200,7 +200,7 @@ class SessionProtocol:
     def _replied(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
         self._observations -= 1
         self._reply(frame, reply, error)
-        if isinstance(error, ModelLost):
+        if error is not None and isinstance(error, ModelLost):
             self._shut(CLOSE_MODEL_LOST, error.code)
         self._settled()
 
@@ -225,7 +225,8 @@ class SessionProtocol:
             self._connection.edge.answered(self._holder, error)
         if self._closing is not None and self._connection.answer_within is not None:
             return
-        self._answered()
+        if self._late is not None:
+            self._answered()
         try:
             if reply is None:
                 reply = self._connection.error(error or Internal("there is no reply; the server's log says why"), frame)
@@ -251,7 +252,8 @@ class SessionProtocol:
 
     def _settled(self) -> None:
         self._in_flight = False
-        self._next()
+        if self._pending:
+            self._next()
 
     def _next(self) -> None:
         while self._pending and not self._in_flight and self._closing is None:
@@ -268,8 +270,11 @@ class SessionProtocol:
         self._flush()
 
     def _say(self, frame: Frame) -> None:
-        self._outbox.append(frame)
-        self._flush()
+        if self._outbox or self._paused or self._over or self._closing is not None:
+            self._outbox.append(frame)
+            self._flush()
+        else:
+            self._send(frame)
 
     def _flush(self) -> None:
         while not (self._paused or self._over):
