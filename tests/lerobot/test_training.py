@@ -9,8 +9,10 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import lerobot_train_standin
+import numpy as np
 import pytest
 from lerobot_checkpoints import SIDE, write_safetensors
 from offboard_client.cli import main
@@ -26,6 +28,10 @@ from waits import until
 PLUGINS = Plugins.discover()
 STANDIN = f"{shlex.quote(sys.executable)} {shlex.quote(lerobot_train_standin.__file__)}"
 
+
+with suppress(ImportError):  # without it, rows are not looked at
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 LARGE = {"dtype": "video", "shape": [96, 96, 3], "names": ["height", "width", "channels"]}
 
@@ -44,6 +50,8 @@ def data_set(folder, codec="lerobot.ee", *, fps=15, said=None, **changes):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    if "pq" in globals():
+        rows(folder, {"action": [[0.5] * 8] * 4})
     for name, column in columns.items():
         if column["dtype"] == "video":
             path = folder / "videos" / name / "chunk-000" / "file-000.mp4"
@@ -55,6 +63,13 @@ def data_set(folder, codec="lerobot.ee", *, fps=15, said=None, **changes):
         record = {"codec": codec, "fps": fps, "options": {}, **(said or {})}
         (folder / "meta" / "offboard.json").write_text(json.dumps(record))
     return folder
+
+
+def rows(folder, columns):
+    """The frames of it, as far as they are numbers."""
+    path = folder / "data" / "chunk-000" / "file-000.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
 
 
 @pytest.fixture
@@ -430,6 +445,34 @@ def test_nan_is_not_trained_on(data, tmp_path, capsys, stats, reason):
     assert train(data, tmp_path / "run") == 1
     assert reason in complaint(capsys)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [np.nan, -np.inf, None])
+@pytest.mark.parametrize("stats", ["{}", '{"action": {"mean": [0.5]}}'])
+def test_nan_that_the_statistics_do_not_tell_of_is_found_in_the_rows(data, tmp_path, capsys, number, stats):
+    """Of a set without the column's statistics, and of one whose maker left NaN out of the means."""
+    pytest.importorskip("pyarrow")
+    (data / "meta" / "stats.json").write_text(stats)
+    actions = [[0.5] * 8 for _ in range(4)]
+    actions[2][3] = number
+    path = rows(data, {"observation.state": [[0.5] * 8] * 4, "action": actions})
+    assert train(data, tmp_path / "run") == 1
+    reason = "has numbers in action that are NaN, infinite or missing, in the rows of data/chunk-000/file-000.parquet"
+    assert reason in complaint(capsys)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert train(data, tmp_path / "run") == 1
+    assert "file-000.parquet is damaged, or cut short" in complaint(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_no_policy_is_trained_on_may_lack_numbers(tmp_path):
+    """A reward that nobody gave; and what LeRobot 0.6 notes of a scene, which is no number."""
+    pytest.importorskip("pyarrow")
+    more = {"next.reward": {"dtype": "float32", "shape": [1]}, "observation.said": {"dtype": "language", "shape": [1]}}
+    data = data_set(tmp_path / "cubes", codec=None, **more)
+    said = [None, [{"role": "user", "content": None}]]
+    rows(data, {"next.reward": [np.nan, None], "observation.said": said, "action": [[0.5] * 8] * 2})
+    assert train(data, tmp_path / "run") == 0
 
 
 def test_a_data_set_in_the_older_form_is_refused_with_lerobots_own_script(data, tmp_path, capsys):

@@ -12,7 +12,7 @@ from typing import Any, cast
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.checkpoints import LocalPlace, begin_run, make_folder, read_json, throw_away
 from offboard_core.process import Child, run_to_end
-from offboard_core.training import Trainer
+from offboard_core.training import Trainer, check_numbers
 from offboard_core.types import ReportProgress
 
 from . import INHERIT, training_data, training_runs
@@ -52,6 +52,7 @@ class LeRobotTrainer(Trainer):
         command = program(options)
         data = _data(options, theirs)
         info = training_data.read_info(data)
+        check_numbers(data, training_data.shapes_of(info))  # LeRobot trains on NaN, and all that it learns is NaN
         run = run_of(options)
         training_runs.check_place(run, data)
         how = "resume"

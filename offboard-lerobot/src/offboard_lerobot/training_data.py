@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from offboard_client.errors import ConfigurationError
 from offboard_core.training import MADE, made_with
 from offboard_core.types import Checkpoint
@@ -53,29 +52,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     for name, feature in features_of(info).items():
         if feature.get("dtype") == "video" and not any((folder / "videos" / name).glob("*/*.mp4")):
             raise ConfigurationError(f"{folder} has no videos of {name}, one of its features: is it wholly copied?")
-    _check_finite(folder, info)
     return info
-
-
-def _check_finite(folder: Path, info: Mapping[str, Any]) -> None:
-    """Raises ConfigurationError for numbers that are none: LeRobot trains on them, and all that it learns is NaN."""
-    path = folder / "meta" / "stats.json"
-    try:
-        found = json.loads(path.read_bytes())
-        said = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-        wrong = [
-            name
-            for name in shapes_of(info)
-            if isinstance(said.get(name), dict) and not np.isfinite(np.asarray(said[name]["mean"], np.float64)).all()
-        ]
-    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from None
-    if wrong:
-        raise ConfigurationError(
-            f"{folder} has numbers in {', '.join(wrong)} that are NaN or infinite, its {path.name} says: all that is "
-            "learnt of it would be, too. Take such episodes out (lerobot-edit-dataset, or offboard convert, which "
-            "leaves them out by name)"
-        )
 
 
 def said_of(folder: Path) -> dict[str, Any]:

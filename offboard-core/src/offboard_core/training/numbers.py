@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,18 +13,21 @@ from offboard_client.errors import ConfigurationError, told
 
 #: LeRobot's statistics: of the whole set, and of each episode (v2.1).
 _WHOLE, _EACH = "stats.json", "episodes_stats.jsonl"
-_PICTURES = ("image", "video")
+#: Beginnings of the dtypes of numbers; the rest are pictures, texts, and what is said of a scene.
+_NUMBERS = ("float", "int", "uint", "bool")
 #: Rows that are in memory at once.
 _ROWS = 65_536
 
 
-def check_numbers(folder: Path) -> None:
-    """Raises ConfigurationError where a column of a LeRobot data set (v2) is NaN or infinite, or lacks a number.
+def check_numbers(folder: Path, columns: Collection[str] | None = None) -> None:
+    """Raises ConfigurationError where a column of a LeRobot data set is NaN or infinite, or lacks a number.
+    ``columns``: those that are looked at, where it is not all of them.
 
     What is trained on such numbers is NaN as a whole, after hours. The statistics are asked first; some sets have none,
     and some tools leave NaN out of their means, so the rows are asked, too, where pyarrow is here to read them.
     """
     features = _features(folder / "meta" / "info.json")
+    features &= features if columns is None else {*columns}
     for path, where, said in (*_of_all(folder), *_of_each(folder)):
         wrong = [name for name, found in said.items() if name in features and not _is_finite(path, found)]
         if wrong:
@@ -88,7 +91,7 @@ def _features(path: Path) -> set[str]:
         return set()
     found: Any = _map(path, _read(path, path.read_text("utf-8"))).get("features")
     named = cast("dict[str, dict[str, Any]]", found) if isinstance(found, dict) else {}
-    return {name for name, one in named.items() if isinstance(one, dict) and one.get("dtype") not in _PICTURES}  # pyright: ignore[reportUnnecessaryIsInstance] (others made it)
+    return {name for name, one in named.items() if isinstance(one, dict) and str(one.get("dtype")).startswith(_NUMBERS)}  # pyright: ignore[reportUnnecessaryIsInstance] (others made it)
 
 
 def _of_all(folder: Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
