@@ -43,9 +43,13 @@ _FROM_0 = "observation/exterior_image_0_left"
 _SECOND = "observation/exterior_image_2_left"
 _SESSION, _ENDPOINT = "session_id", "endpoint"
 _LONGEST_ID = 128
+#: Bytes of such a text, as it is packed in a list.
+_LONGEST_VALUE = 1 + 3 + 4 * _LONGEST_ID
 #: Both as they are packed → which.
 _NAMES = {encode(name): name for name in (_SESSION, _ENDPOINT)}
 _LONGEST_NAME = 16
+#: First byte of a whole number → how many it has.
+_INTEGERS = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
 #: There is no session: none has begun, or it was reset.
 _NONE = object()
 #: How many sessions that have ended are remembered.
@@ -240,7 +244,10 @@ def _check_about(raw: Mapping[str, Any], name: Any, endpoint: str) -> None:
     only: Any = several[0] if len(several) == 1 else several
     if only is not None and (type(only) not in (str, int) or len(str(only)) > _LONGEST_ID):
         raise BadMessage(f"session_id is {brief(only)}, expected a text of at most {_LONGEST_ID} characters")
-    if (only, raw.get(_ENDPOINT) or "infer") != (name, endpoint):
+    said: Any = raw.get(_ENDPOINT) or "infer"
+    if said not in ("infer", "reset"):
+        raise BadMessage(f"the endpoint is {brief(said)}; there are infer and reset")
+    if (only, said) != (name, endpoint):
         raise BadMessage(
             "session_id and endpoint are not seen at a glance: they stand in the frame's own map, in msgpack's "
             f"shortest form, and a frame has {MOST_PARTS:,} parts at most"
@@ -262,7 +269,7 @@ def _glance(frame: bytes) -> tuple[Any, Any]:
             begin = walk.at
             walk.skip()
             if name is not None:
-                said[name] = _value(frame[begin : min(walk.at, begin + 2 * _LONGEST_ID)])
+                said[name] = _value(frame[begin : min(walk.at, begin + _LONGEST_VALUE)])
     return said.get(_SESSION), said.get(_ENDPOINT) or "infer"
 
 
@@ -275,10 +282,12 @@ def _value(packed: bytes) -> Any:
         end = 1 + kind - 0xA0
     elif kind == 0xD9 and len(packed) > 1:
         end = 2 + packed[1]
-    elif kind <= 0x7F:
+    elif kind == 0xDA:
+        end = 3 + int.from_bytes(packed[1:3], "big")
+    elif kind <= 0x7F or kind >= 0xE0:
         end = 1
     else:
-        end = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}.get(kind, 0)
+        end = _INTEGERS.get(kind, 0)
     try:
         return decode(packed[:end]) if end else None
     except OffboardError:
