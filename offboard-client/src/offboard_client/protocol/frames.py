@@ -144,7 +144,9 @@ class FrameWriter:
     def __init__(self) -> None:
         self._keys = b""
         self._used = 0
-        self._words = np.empty(0, np.uint64)
+        self._memory = np.empty(0, np.uint64)
+        # Of it, as much as the last image took: the next is as large nearly always.
+        self._words = self._memory
         self._bytes = memoryview(b"")
         # Twice the key, as bytes and as a number.
         self._key_word = np.empty(1, np.uint64)
@@ -166,10 +168,9 @@ class FrameWriter:
 
     def _masked(self, header: bytes, pieces: Sequence[Piece], key: bytes) -> Iterator[list[Piece]]:
         turn: list[Piece] = [header]
-        at, filled = 0, False
+        at, filled, twice = 0, False, 2 * key
         for piece in pieces:
-            size = len(piece)
-            turned = key[at % 4 :] + key[: at % 4]
+            size, turned = len(piece), twice[at % 4 : at % 4 + 4]
             at += size
             if size < LARGE:
                 turn.append(apply_mask(piece, turned))
@@ -178,12 +179,14 @@ class FrameWriter:
                 yield turn
                 turn = []
             filled, whole = True, size // 8
-            if len(self._words) < whole:
-                self._words = np.empty(whole, np.uint64)
+            if len(self._words) != whole:
+                if len(self._memory) < whole:
+                    self._memory = np.empty(whole, np.uint64)
+                self._words = self._memory[:whole]
                 self._bytes = self._words.data.cast("B")
             self._key_bytes[:] = 2 * turned
-            np.bitwise_xor(np.frombuffer(piece, np.uint64, whole), self._key_word, self._words[:whole])
-            turn.append(self._bytes[: 8 * whole])
+            np.bitwise_xor(np.frombuffer(piece, np.uint64, whole), self._key_word, self._words)
+            turn.append(self._bytes)
             if size % 8:  # whole words leave the key at its beginning
                 turn.append(apply_mask(piece[8 * whole :], turned))
         yield turn

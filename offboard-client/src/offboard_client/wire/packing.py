@@ -83,10 +83,11 @@ class Encoder:
             raise _refused(value, error) from None
         if not self._aside:
             return [around]
-        first, *others = around.split(self._packed_mark)
-        found: list[bytes | memoryview] = [first]
+        found, (before, *others) = list[bytes | memoryview](), around.split(self._packed_mark)
         for array, after in zip(self._aside, others, strict=True):
-            found += (_bytes_header(array.nbytes), array, after)
+            found += (before + _bytes_header(len(array)), array)
+            before = after
+        found.append(before)
         self._aside.clear()
         return found
 
@@ -94,9 +95,9 @@ class Encoder:
         if type(value) is not np.ndarray:
             return _pack_special(value)
         marker = _pack_array(value)
-        data: memoryview = marker[b"data"]
-        if not LARGE <= data.nbytes < 2**32:  # more is too much for msgpack, and it says so
+        if not LARGE <= value.nbytes < 2**32:  # more is too much for msgpack, and it says so
             return marker
+        data: memoryview = marker[b"data"]
         try:
             self._aside.append(data.cast("B"))
         except TypeError:  # numbers in the other byte order
