@@ -291,6 +291,5 @@ class SessionProtocol:
         self._echoes = True
 
     def _decode(self) -> Any:
-        data = self.websocket.messages.popleft()
-        limits = self._settings.limits
+        data, limits = self.websocket.messages.popleft(), self._settings.limits
         return decode_text(data, limits) if isinstance(data, str) else self._layouts.decode(data, limits)

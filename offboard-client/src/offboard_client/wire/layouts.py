@@ -56,18 +56,15 @@ class Layouts:
         never read here.
         """
         size = len(data)
-        if not self._known or not readable(data):
-            return None
         for layout in self._known:
-            if layout.size == size and (found := layout.read(data)) is not None:
+            if layout.size == size and readable(data) and (found := layout.read(data)) is not None:
                 self._read += 1
                 return found
         return None
 
     def decode(self, data: Buffer, limits: WireLimits) -> Any:
         """:func:`~.packing.decode`, for one who has the same ``limits`` each time; see :meth:`read` of ``data``."""
-        known = self.read(data)
-        if known is not None:
+        if (known := self.read(data)) is not None:
             return known
         found: Any = decode(data, limits)
         if isinstance(found, dict):

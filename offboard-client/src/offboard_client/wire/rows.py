@@ -17,6 +17,8 @@ from .limits import DEFAULT_LIMITS, WireLimits
 Row = dict[str, Any]
 #: What a policy's bare vector is called, as in the handshake's ``action``.
 VECTOR = "action"
+# For type checkers these hold they do not know what; to say so by a call of cast costs time.
+_MAP: Any = dict
 _ARRAY: Any = np.ndarray
 
 
@@ -65,9 +67,9 @@ def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS) -> Sequence[Row] | No
     """
     if result is None:
         return None
-    if isinstance(result, dict):
+    if isinstance(result, _MAP):
         if "columns" in result:
-            return _from_columns(cast("Row", result)["columns"], limits)
+            return _from_columns(result["columns"], limits)
         result = [result]
     if not isinstance(result, list):
         raise BadMessage(f"the server's result is a {type(result).__name__}, where rows or columns were expected")
@@ -94,29 +96,22 @@ def columns(found: Sequence[Row]) -> dict[str, NDArray[Any]]:
 
 
 def _from_columns(columns: Any, limits: WireLimits) -> Rows:
-    if not isinstance(columns, dict):
+    if not isinstance(columns, _MAP):
         raise BadMessage("the server's columns are not a map")
-    found = cast("dict[str, Any]", columns)
+    found: dict[str, Any] = columns
     action, times = found.get("action"), found.get("timestamp")
-    named: dict[str, Any] = {VECTOR: action} if isinstance(action, np.ndarray) else _named(action)
-    length = -1 if times is None else _length(times)
-    for column in named.values():
-        if length < 0:
-            length = _length(column)
-        if not isinstance(column, _ARRAY) or not column.ndim or len(column) != length:
-            raise _odd_columns()
-    if length < 0 or (times is not None and times.ndim != 1):
+    named: dict[str, Any] = {VECTOR: action} if isinstance(action, _ARRAY) else _named(action)
+    each = list(named.values()) if times is None else [*named.values(), times]
+    lengths = {len(one) if isinstance(one, _ARRAY) and one.ndim else -1 for one in each}
+    if len(lengths) != 1 or -1 in lengths or (times is not None and times.ndim != 1):
         raise _odd_columns()
+    length = lengths.pop()
     limits.check_chunk(length, len(named))
     for column in named.values():
         if not is_finite(column):
             raise _not_finite()
     check_actions(named)
     return Rows(named, None if times is None else _in_order(times.dtype.str, times.tobytes()), length)
-
-
-def _length(column: Any) -> int:
-    return cast("NDArray[Any]", column).shape[0] if isinstance(column, np.ndarray) and column.ndim else -1
 
 
 def _odd_columns() -> BadMessage:

@@ -21,6 +21,8 @@ _ACCEPTED = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}
 _MAX_OFFSETS, _MAX_HISTORY, _MIN_APART = 64, 60.0, 0.001
 OFFSETS = f"seconds below 0, oldest first: {_MAX_OFFSETS} at most, from -{_MAX_HISTORY:g} on, 1 ms or more apart"
 _BROUGHT = frozenset(CONTEXT.values())
+_TEXT = frozenset({str})
+_MAPS: Any = (dict, Mapping)
 #: Names that are not the robot's own; most observations have none of them.
 _TELLING = _BROUGHT | {"type", SEQ}
 #: What the protocol measures the state in (section 7).
@@ -69,11 +71,13 @@ def _check_reserved(observation: Mapping[str, Any], meta: Mapping[str, Any]) -> 
 
 def check_form(observation: Any) -> None:
     """Raises BadObservation for what is no map."""
-    if not isinstance(observation, (dict, Mapping)):  # a dict is told from others many times faster
+    if not isinstance(observation, _MAPS):  # a dict is told from others many times faster
         raise BadObservation(
             f"an observation is a map from names to values ({{'robot_state.q': array, …}}), and this is of type "
             f"{type(observation).__name__}"
         )
+    if _TEXT.issuperset(map(type, observation)):  # asked of all of them at once, as it nearly always is
+        return
     for name in cast("Mapping[Any, Any]", observation):
         if not isinstance(name, str):
             raise BadObservation(f"an observation's names are texts, and one is {brief(name, 40)}")
