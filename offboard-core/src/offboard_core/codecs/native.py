@@ -105,7 +105,7 @@ def _checked(name: str, value: Any, declared: Field) -> Any:
         raise BadObservation(f"{name} has the shape {array.shape}, the model expects {shape} (-1: any)")
     if kind in "iuf":
         check_canonical(name, array)
-    if declared.dtype is None:
+    if declared.dtype is None or (kind == "u" and array.dtype == _dtype(declared.dtype)):
         return array
     if array.dtype != _dtype(declared.dtype):
         # Robots send float64 and JSON makes int64: that is no mistake. A float image would be one.

@@ -66,7 +66,7 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
         results = policy.infer_many(items)
         if len(results) != len(items):
             raise PolicyFailed(f"infer_many answered {len(results)} results to {len(items)} items")
-        checked = apart([_checked(result) for result in results])
+        checked = [_checked(results[0])] if len(batch) == 1 else apart([_checked(result) for result in results])
     except OffboardError as error:
         failure: OffboardError = error
     # SystemExit included: a policy that leaves the program leaves its own call and nothing else.

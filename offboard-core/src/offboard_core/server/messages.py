@@ -52,7 +52,8 @@ class MessageReader:
         self._fragments = self._lost = self._over = False
         self._words: NDArray[np.uint64] | None = None
         self._bytes: memoryview = self._kept
-        self._key = np.uint64(0)
+        # Twice the key, as the one number of an array, which numpy takes as it is.
+        self._key: NDArray[np.uint64] = np.zeros(1, np.uint64)
         self._filled = self._clear = 0
 
     def get_buffer(self, sizehint: int = -1) -> memoryview:
@@ -157,7 +158,7 @@ class MessageReader:
         # Not filled with zeros: pages that nothing is written to are not there.
         self._words = np.empty(-(-length // 8), np.uint64)
         self._bytes = self._words.data.cast("B")[:length]
-        self._key = np.frombuffer(bytes(key) * 2, np.uint64)[0]
+        self._key = np.frombuffer(bytes(key) * 2, np.uint64)
         self._bytes[: len(came)] = came
         self._filled, self._clear, self._counted = len(came), 0, False
 
@@ -166,7 +167,7 @@ class MessageReader:
         whole = self._filled == len(self._bytes)
         end = len(words) if whole else self._filled // 8
         part: Any = words[self._clear : end]
-        np.bitwise_xor(part, self._key, out=part)
+        np.bitwise_xor(part, self._key, part)
         self._clear = end
         if whole:
             message, self._words, self._bytes = self._bytes.toreadonly(), None, self._kept
