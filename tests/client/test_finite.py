@@ -23,3 +23,16 @@ def test_finite_numbers_are(dtype: str) -> None:
         assert is_finite(np.ones(shape, dtype))
     if dtype in FLOATS:
         assert is_finite(np.array([np.finfo(dtype).max, np.finfo(dtype).min, 0.0, -0.0], dtype))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_every_exponent_is_told_from_what_is_not_finite(dtype: str) -> None:
+    own = np.dtype(dtype)
+    # Sign, exponent and the first of the fraction, in each way; the rest of the fraction with a bit and without.
+    tops = np.arange(2**16, dtype=dtype[0] + "u2").reshape(-1, 1).view(np.uint8)
+    for low in (0, 1):
+        rest = np.full((2**16, own.itemsize - 2), low, np.uint8)
+        found = np.hstack([tops, rest] if dtype[0] == ">" else [rest, tops]).ravel().view(own)
+        for number, expected in zip(found[:, None], np.isfinite(found), strict=True):
+            assert is_finite(number) == expected
+        assert is_finite(found[np.isfinite(found)])

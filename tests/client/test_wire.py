@@ -55,8 +55,10 @@ def test_an_encoder_survives_what_it_cannot_encode():
     encoder = Encoder()
     with pytest.raises(BadMessage):
         encoder.encode({"x": object()})
+    with pytest.raises(BadMessage):
+        encoder.whole({"y": [1, object()]})
     with encoder.encode({"x": 1}) as view:
-        assert decode(view) == {"x": 1}
+        assert decode(view) == {"x": 1} == decode(encoder.whole({"x": 1}))
 
 
 @given(plain)

@@ -26,6 +26,11 @@ UNIT_TOLERANCE = 0.01
 #: How far beyond 0 and 1 a gripper closure may be, as for observations (O-4).
 GRIP_TOLERANCE = 0.05
 
+#: Where in each number the byte with the sign is, and most of the exponent (IEEE 754).
+_TOPS = {np.dtype(name): int(name[2]) - 1 if name[0] == "<" else 0 for name in ("<f4", "<f8", ">f4", ">f8")}
+#: So many numbers are looked at byte by byte; of more, numpy's question is the quicker one.
+_FEW = 4096
+
 _SQUARES = ((1 - UNIT_TOLERANCE) ** 2, (1 + UNIT_TOLERANCE) ** 2)
 
 
@@ -52,8 +57,17 @@ def check_actions(columns: Mapping[str, NDArray[Any]]) -> None:
 
 def is_finite(array: NDArray[Any]) -> bool:
     """Whether no number of it is NaN or infinite."""
+    dtype = array.dtype
+    if dtype.kind != "f":
+        return True
+    if (top := _TOPS.get(dtype)) is not None and array.size <= _FEW:
+        # What is not finite has an exponent of ones, so this byte is one of two, which else only what is absurdly
+        # large has. numpy's own question takes many times as long where its code is cold, as it is once in an exchange.
+        tops = array.tobytes()[top :: dtype.itemsize]
+        if 0x7F not in tops and 0xFF not in tops:
+            return True
     # all() of so small an array takes twice as long as all the rest of this.
-    return array.dtype.kind != "f" or b"\0" not in np.isfinite(array).tobytes()
+    return b"\0" not in np.isfinite(array).tobytes()
 
 
 def check_times(times: NDArray[Any]) -> None:

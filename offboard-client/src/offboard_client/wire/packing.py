@@ -55,7 +55,7 @@ class Encoder:
     """
 
     def __init__(self) -> None:
-        self._packer = msgpack.Packer(default=_pack_special, autoreset=False)
+        self._packer: Any = None
         self._around = msgpack.Packer(default=self._lay_aside)
         self._aside: list[memoryview] = []
         # Stands for an array that was laid aside. Nobody else knows it, so that nothing else is taken for it.
@@ -64,6 +64,8 @@ class Encoder:
 
     def encode(self, value: Any) -> memoryview:
         """``value`` as one binary frame. Release the view before the next call; see :func:`encode` for errors."""
+        if self._packer is None:
+            self._packer = msgpack.Packer(default=_pack_special, autoreset=False)
         self._packer.reset()
         try:
             self._packer.pack(value)
@@ -90,6 +92,10 @@ class Encoder:
         found.append(before)
         self._aside.clear()
         return found
+
+    def whole(self, value: Any) -> bytes:
+        """The same frame as one, of which only what is small is kept. Raises what :func:`encode` raises."""
+        return b"".join(self.pieces(value))
 
     def _lay_aside(self, value: Any) -> Any:
         if type(value) is not np.ndarray:

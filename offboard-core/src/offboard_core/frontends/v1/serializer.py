@@ -33,6 +33,7 @@ class V1Serializer:
         self._text = False
         self._first = True
         self._layouts = wire.Layouts()
+        self._encoder = wire.Encoder()
         self._refused_seq: int | None = None
         #: How many images of the last observation came as files.
         self.image_files = 0
@@ -109,7 +110,8 @@ class V1Serializer:
         seq, self._refused_seq = observation.get(SEQ, self._refused_seq), None
         if seq is not None:
             reply[SEQ] = seq
-        return encode(reply, self._text)
+        # Memory for it is kept: to take it anew for each costs the allocator more than writing it.
+        return wire.encode_text(reply) if self._text else self._encoder.whole(reply)
 
 
 def _reserved_are_right(observation: Observation) -> bool:
