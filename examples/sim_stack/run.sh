@@ -19,7 +19,7 @@ test -d "$folder/data" || offboard convert "$folder/recordings" --codec lerobot.
   --codec.cameras image.wrist --outcome success --output-dir "$folder/data"
 
 # 3. LeRobot's own training. Small, without the autoencoder, for the demonstrations do not differ in style; with a rate
-#    for a backbone that has seen nothing yet. On a busy machine it is quicker with OMP_NUM_THREADS=1.
+#    for a backbone that has seen nothing yet.
 #    PyAV reads the pictures without an FFmpeg of the machine's.
 test -d "$folder/run" || offboard train --vendor lerobot --policy act --dataset "$folder/data" --output-dir "$folder/run" \
   --num-train-steps 1500 --save_freq 1500 --batch_size 32 --num_workers 1 --eval_freq 0 --dataset.video_backend pyav \

@@ -184,6 +184,16 @@ def test_of_a_data_set_that_lerobot_recorded_the_rate_alone_is_known(tmp_path, c
 # -- what LeRobot is told ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("said", "seen"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_its_threads_sleep_while_they_wait_unless_somebody_says_otherwise(data, tmp_path, monkeypatch, said, seen):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_WAIT_POLICY", said)
+    assert train(data, tmp_path / "run") == 0
+    state = newest_whole(tmp_path / "run")[0] / "training_state"
+    assert json.loads((state / "environment.json").read_text())["OMP_WAIT_POLICY"] == seen
+
+
 def test_every_option_of_lerobots_passes_through_and_nothing_is_reported_unasked(data, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "k")
     more = ["--batch-size", "4", "--policy.chunk-size=50", "--policy.optimizer_lr", "-1", "--extra-args=--log_freq=7"]

@@ -8,6 +8,7 @@ the middle of this step's weights as a full disk does, ``--standin.stay=STEP`` s
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -85,6 +86,7 @@ def save(folder: Path, said: dict[str, Any], step: int) -> None:
     write_safetensors(state / "rng_state.safetensors", torch=[1.0])
     write_safetensors(state / "optimizer_state.safetensors", exp_avg=[1.0, 2.0])
     (state / "optimizer_param_groups.json").write_text("[{}]")
+    (state / "environment.json").write_text(json.dumps(dict(os.environ)))
     last = folder.parent / "last"
     last.unlink(missing_ok=True)
     last.symlink_to(folder.name)
