@@ -14,8 +14,10 @@ from ..cache import alone, cache_folder
 from ..plugins import LOADER, DemoRecipe, Plugins
 from .child import start, stop
 
-#: Written when all of a recipe is done: what it was.
+#: What the recipe is, and how many of its commands have come to their end.
 _DONE = "recipe.json"
+#: Goes on with what it left, by itself.
+_GOES_ON = "convert"
 #: stdout is for the demo's report.
 _STDERR = 2
 
@@ -39,11 +41,11 @@ def recipe_of(for_server: Sequence[str]) -> tuple[str, DemoRecipe] | None:
 def checkpoints_of(vendor: str, recipe: DemoRecipe, make: bool) -> Path:
     """Where the recipe's checkpoints are, made now if they are not there and ``make`` says so.
 
-    What was begun and not ended is begun anew. Raises ConfigurationError with the offer where nobody has said yes, and
-    where a command fails.
+    Commands that came to their end in an attempt that did not are not run again. Raises ConfigurationError with the
+    offer where nobody has said yes, and where a command fails.
     """
     folder = cache_folder() / "demo" / vendor
-    if _is_made(folder, recipe):
+    if _ended(folder, recipe) == len(recipe.commands):
         return folder / recipe.checkpoints
     if not make:
         raise ConfigurationError(
@@ -53,23 +55,39 @@ def checkpoints_of(vendor: str, recipe: DemoRecipe, make: bool) -> Path:
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with alone(folder, f"making the model of {vendor}", note):
-        if not _is_made(folder, recipe):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            commands = recipe.at(folder)
-            for number, command in enumerate(commands, start=1):
-                note(f"{number} of {len(commands)}: offboard {' '.join(command)}")
-                _run(command)
-            (folder / _DONE).write_text(json.dumps(recipe.commands), "utf-8")
+        _make(folder, recipe)
     return folder / recipe.checkpoints
 
 
-def _is_made(folder: Path, recipe: DemoRecipe) -> bool:
+def _make(folder: Path, recipe: DemoRecipe) -> None:
+    ended, commands = _ended(folder, recipe), recipe.at(folder)
+    if not ended:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    elif ended < len(commands):
+        note(f"{ended} of {len(commands)} commands were done before, in {folder}")
+    for number, command in enumerate(commands[ended:], start=ended + 1):
+        if command[0] != _GOES_ON and "--output-dir" in command:
+            shutil.rmtree(command[command.index("--output-dir") + 1], ignore_errors=True)
+        note(f"{number} of {len(commands)}: offboard {' '.join(command)}")
+        try:
+            _run(command)
+        except KeyboardInterrupt:
+            note(f"stopped in {number} of {len(commands)}; with --make it goes on there")
+            raise
+        said = {"commands": recipe.commands, "ended": number}
+        (folder / _DONE).write_text(json.dumps(said), "utf-8")
+
+
+def _ended(folder: Path, recipe: DemoRecipe) -> int:
+    """How many of the recipe's commands have come to their end in this folder."""
     try:
-        done = json.loads((folder / _DONE).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(done == [list(command) for command in recipe.commands])
+        said = json.loads((folder / _DONE).read_text("utf-8"))
+        ended, made = said["ended"], said["commands"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0
+    same = made == [list(command) for command in recipe.commands] and type(ended) is int
+    return ended if same and 0 <= ended <= len(recipe.commands) else 0
 
 
 def _run(command: Sequence[str]) -> None:
