@@ -527,6 +527,7 @@ def test_a_data_set_in_the_older_form_is_refused_with_lerobots_own_script(data, 
             "is not installed be",
         ),
         (["--standin.log=urlopen error <download.pytorch.org>"], "(--policy.pretrained_backbone_weights=null)"),
+        (["--standin.log=wandb.errors.errors.UsageError: No API key configured"], "(--wandb.mode=offline)"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_left(data, tmp_path, capsys, more, reason):

@@ -103,7 +103,7 @@ _FAULTS = (
     Fault(
         r"api_key not configured|wandb\.errors|Error uploading run",
         "Weights & Biases did not take the run",
-        "set WANDB_API_KEY, or leave --wandb away",
+        "set WANDB_API_KEY, have the run written here (--wandb.mode=offline), or leave --wandb away",
     ),
     *PROGRAM,
     *MACHINE,
