@@ -202,6 +202,36 @@ def test_what_compiles_follows_from_the_device_and_from_what_is_allowed(device, 
     assert _mode(torch.device(device), tolerance) == mode
 
 
+def test_what_a_graph_answers_is_copied_before_it_writes_the_next_there(act, compiler, monkeypatch):
+    """A CUDA graph has one place for all of its answers."""
+    import torch
+    from offboard_lerobot.compiled import install
+
+    with load(act) as policy:
+        model, places, marks = policy._model.model, [], []
+        monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append(1))
+
+        def graph(function):
+            def play(batch):
+                answer = function(batch)[0]
+                places[:] = places or [torch.empty_like(answer)]
+                return places[0].copy_(answer), (None, None)
+
+            return play
+
+        compiler(graph)
+        call = install("act", policy._model, "cudagraphs", torch.device("cuda"), lambda: None)
+        images = torch.rand(2, 1, 3, 64, 64)
+        batches = [{"observation.images": [i, i], "observation.state": torch.rand(1, 8)} for i in images]
+        with torch.inference_mode(), call.trying():
+            first, second = (model(batch)[0] for batch in batches)
+        with torch.inference_mode(), call.as_it_is():
+            assert torch.equal(first, model(batches[0])[0])
+        assert not torch.equal(first, second)
+        assert torch.equal(second, places[0])
+        assert len(marks) == 2
+
+
 NEED_TRANSFORMERS = pytest.mark.skipif("smolvla" not in kinds(), reason="they want transformers")
 
 
