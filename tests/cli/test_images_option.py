@@ -46,6 +46,18 @@ def test_bench_and_probe_send_them_so(server, capsys):
     assert "--images auto measures several observations, and this sends one" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's memory")
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_bench_says_that_it_measures_shared_memory_where_it_does(capsys, shared):
+    """From elsewhere it takes longer."""
+    with InferenceServer({"still": lambda: still}, port=0, fps=10, shared_memory=shared) as made:
+        command = ["bench", f"127.0.0.1:{made.port}", "--requests", "2"]
+        assert main([*command, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["runs"][0]["shared_memory"] is shared
+        assert main(command) == 0
+        assert ("memory that both share" in capsys.readouterr().out) is shared
+
+
 def seeing(observation):
     return [{"target_joints": np.zeros(7)}]
 

@@ -11,17 +11,18 @@ import struct
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from fault_proxy import FaultProxy
 from offboard_client import InferenceClient, wire
 from offboard_client.errors import BadMessage, ConnectionLost, Unauthorized
-from offboard_client.memory import MemoryOffer, Outgoing, on_one_machine, read_offer, reference, referred
+from offboard_client.memory import Incoming, MemoryOffer, Outgoing, on_one_machine, read_offer, reference, referred
 from offboard_core import Chunk, InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import robot
-from scripted_server import Both
+from scripted_server import OFFBOARD, Both, ScriptedServer
 from waits import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's memory")
@@ -51,6 +52,16 @@ def memory(size=MIB, seals=SEALS):
     fd = os.memfd_create("x", os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
+
+
+def huge():
+    try:
+        fd = os.memfd_create("x", os.MFD_ALLOW_SEALING | os.MFD_HUGETLB)
+    except OSError as error:
+        pytest.skip(f"no huge pages: {error}")
+    os.ftruncate(fd, 1 << 30)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
     return fd
 
 
@@ -149,7 +160,7 @@ def test_a_door_that_never_answers_costs_a_second_and_nothing_else(server, monke
             assert session.infer({"x": X})[0]["action"]["action"][0] == float(np.sum(X))
             assert not session.shared_memory
         gc.collect()
-        until(lambda: descriptors() == before, "nothing of it is left open")
+        until(lambda: descriptors() <= before, "nothing of it is left open")
 
 
 @pytest.mark.parametrize(
@@ -186,6 +197,40 @@ def test_references_are_nine_bytes_with_which_no_message_begins():
         wire.decode(reference(5))
 
 
+@pytest.mark.parametrize("how", ["blocking", "async"])
+def test_a_server_that_is_gone_when_it_has_said_ready_is_a_lost_connection(how, monkeypatch):
+    gone = threading.Event()
+
+    def reset(peer):
+        peer.ready(OFFBOARD)
+        peer.reset()
+        gone.set()
+
+    def offered(found):
+        assert gone.wait(PATIENCE)
+        return MemoryOffer("offboard-" + "0" * 32, "0" * 32)
+
+    monkeypatch.setattr("offboard_client.wire.messages.read_offer", offered)
+    with ScriptedServer(reset) as scripted, Both(how) as clients, pytest.raises(ConnectionLost):
+        clients.wait(clients.session("127.0.0.1", scripted.port).infer({"x": X}))
+
+
+def test_a_loop_whose_threads_are_all_taken_opens_its_session_without_memory(server, monkeypatch):
+    """The door is asked on a thread, of which there may never be one."""
+    over = threading.Event()
+    monkeypatch.setattr("offboard_client.session.streams.share", lambda *_: over.wait(PATIENCE))
+    monkeypatch.setattr("offboard_client.session.streams.LONGEST", 0.01)
+    with Both("async") as clients:
+        try:
+            session = clients.session("127.0.0.1", server.port)
+            assert clients.wait(session.infer({"x": X}))
+            assert not session.shared_memory
+            assert not over.is_set()
+            clients.wait(session.close())
+        finally:
+            over.set()
+
+
 # -- the offer ------------------------------------------------------------------------------------------------------
 @pytest.mark.rule("Y-1")
 @pytest.mark.parametrize(
@@ -208,6 +253,21 @@ def test_memory_is_not_offered_where_the_server_was_told_so():
             assert not session.shared_memory
 
 
+@pytest.mark.rule("Y-1")
+def test_memory_is_not_offered_to_who_comes_from_elsewhere(server, monkeypatch):
+    monkeypatch.setattr("offboard_core.server.websocket.on_one_machine", lambda one, other: False)
+    with robot(server, query=OURS) as one:
+        assert "memory" not in one.opened()
+
+
+@pytest.mark.rule("Y-1")
+def test_no_memory_is_taken_where_the_system_cannot_seal_it(monkeypatch):
+    monkeypatch.setattr("offboard_core.server.door.SEALED", False)
+    model = {"only": source({"a": lambda: Puppet(told_sum)})}
+    with InferenceServer(model, port=0) as server, robot(server, query=OURS) as one:
+        assert "memory" not in one.opened()
+
+
 # -- the door -------------------------------------------------------------------------------------------------------
 @pytest.mark.rule("Y-2")
 @pytest.mark.parametrize(
@@ -225,6 +285,8 @@ def test_memory_is_not_offered_where_the_server_was_told_so():
         (lambda: [os.open(__file__, os.O_RDONLY)], b"no memory"),
         (lambda: list(os.pipe()[:1]), b"no memory"),
         (lambda: [socket.socket().detach()], b"no memory"),
+        (lambda: [os.open(__file__, os.O_PATH)], b"no memory"),
+        (lambda: [huge()], b"huge pages"),
     ],
 )
 def test_what_is_no_memory_of_a_size_that_stays_is_not_taken_and_the_session_goes_on(server, make, why):
@@ -269,6 +331,29 @@ def test_the_key_of_a_session_that_has_ended_opens_nothing(server):
         os.close(fd)
 
 
+@pytest.mark.rule("Y-2")
+def test_of_two_who_come_with_one_key_at_once_one_is_heard(server, monkeypatch):
+    both = threading.Barrier(2)
+
+    class Together(Incoming):
+        def take(self, fd):
+            both.wait(PATIENCE)
+            super().take(fd)
+
+    monkeypatch.setattr("offboard_core.server.door.Incoming", Together)
+    with robot(server, query=OURS) as one, ThreadPoolExecutor(2) as pool:
+        offer = one.opened()["memory"]
+        fds = [memory(), memory()]
+        try:
+            said = sorted(pool.map(lambda fd: at_the_door(offer, offer["key"].encode(), fd), fds))
+        finally:
+            for fd in fds:
+                os.close(fd)
+        assert b"no session" in said[0]
+        assert said[1] == b"taken"
+        assert summed(one.ask({"x": X})) == float(np.sum(X))
+
+
 @pytest.mark.rule("Y-6")
 def test_who_only_stands_there_is_shut_out_and_keeps_nobody_out_for_long(server):
     with robot(server, query=OURS) as one, contextlib.ExitStack() as stack:
@@ -285,6 +370,83 @@ def test_who_only_stands_there_is_shut_out_and_keeps_nobody_out_for_long(server)
             assert at_the_door(offer, offer["key"].encode(), fd) == b"taken"
         finally:
             os.close(fd)
+
+
+@contextlib.contextmanager
+def lingering():
+    """A socket that is closed when what it has sent is read, however long that takes."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        sock = stack.enter_context(socket.create_connection(listener.getsockname()))
+        stack.enter_context(listener.accept()[0])
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock.send(b"x" * 65536)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+        yield sock
+
+
+@pytest.mark.rule("Y-6")
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_takes_for_ever_to_be_closed_stops_nobody(server, monkeypatch, heard):
+    """The last descriptor of it is the server's, whether it reads it or hangs up."""
+    sent = threading.Event()
+    monkeypatch.setattr("offboard_core.server.door.same_user", lambda sock: sent.wait(PATIENCE) and heard)
+    with robot(server, query=OURS) as one, contextlib.ExitStack() as stack:
+        offer = one.opened()["memory"]
+        for _ in range(3):
+            linger = stack.enter_context(lingering())
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            sock.connect(b"\0" + offer["door"].encode())
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [linger.fileno()]))]
+            sock.sendmsg([offer["key"].encode()], rights)
+            linger.close()
+        sent.set()
+        for _ in range(20):
+            assert summed(one.ask({"x": X})) == float(np.sum(X))
+
+
+@pytest.mark.rule("Y-6")
+def test_a_server_ends_with_people_at_its_door(monkeypatch):
+    monkeypatch.setattr("offboard_core.server.door._WAIT", 10 * PATIENCE)
+    model = {"only": source({"a": lambda: Puppet(told_sum)})}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(PATIENCE)
+        with InferenceServer(model, port=0) as server, robot(server, query=OURS) as one:
+            name = b"\0" + one.opened()["memory"]["door"].encode()
+            sock.connect(name)
+        assert sock.recv(1) == b""
+
+    def listens():
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            return sock.connect_ex(name) == 0
+
+    until(lambda: not listens(), "nobody listens there any more")
+
+
+@pytest.mark.rule("Y-6")
+def test_a_server_ends_with_a_door_where_nobody_moves_any_more(monkeypatch):
+    """Who stands there does so for ever, and there is room for nobody else."""
+
+    def ours():
+        return sum(thread.name == "offboard-door" for thread in threading.enumerate())
+
+    sent = threading.Event()
+    monkeypatch.setattr("offboard_core.server.door._MOST", 1)
+    monkeypatch.setattr("offboard_core.server.door.same_user", lambda sock: not sent.wait(PATIENCE))
+    before = ours()
+    with lingering() as linger, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        with InferenceServer({"only": source({"a": lambda: Puppet(told_sum)})}, port=0) as server:
+            with robot(server, query=OURS) as one:
+                sock.connect(b"\0" + one.opened()["memory"]["door"].encode())
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [linger.fileno()]))]
+                sock.sendmsg([b"x"], rights)
+                linger.close()
+                sent.set()
+            assert ours() == before + 2
+        until(lambda: ours() <= before + 1, "who opens the door has gone")
+    until(lambda: ours() <= before, "and who stood there")
 
 
 STRANGER = """
@@ -377,6 +539,24 @@ def test_who_handed_nothing_over_refers_to_nothing(server):
         assert summed(one.ask({"x": X})) == float(np.sum(X))
 
 
+@pytest.mark.rule("Y-3")
+def test_what_is_referred_to_before_the_last_answer_is_not_read(door):
+    """Nine bytes cost who sends them nothing, and reading 32 MiB costs everybody a while."""
+    model = {"only": source({"a": lambda: Puppet(told_sum, doors={0: door})})}
+    with InferenceServer(model, port=0) as server, sharing(server) as (one, fd, _):
+        one.send({"x": X})
+        assert door.entered.wait(PATIENCE)
+        for _ in range(5):
+            one.send(reference(MIB))
+        door.open()
+        assert summed(one.receive()) == float(np.sum(X))
+        assert [one.receive()["code"] for _ in range(5)] == ["busy"] * 5
+        assert os.fstat(fd).st_blocks == 0  # a page that is read is there
+        data = wire.encode({"x": X})
+        os.pwrite(fd, data, 0)
+        assert summed(one.ask(reference(len(data)))) == float(np.sum(X))
+
+
 @pytest.mark.rule("Y-5")
 def test_what_is_written_there_after_it_was_read_is_in_no_answer(door):
     model = {"only": source({"a": lambda: Puppet(told_sum, doors={0: door})})}
@@ -454,6 +634,20 @@ def test_memory_ends_with_its_session_and_with_the_client():
         gc.collect()
         until(lambda: mapped() == before, "no memory is mapped any more")
         until(lambda: descriptors() <= open_before, "no descriptor is left")
+
+
+def test_nothing_is_kept_of_a_session_that_has_ended_whether_it_handed_memory_over_or_not():
+    def places(door):
+        found = [each for each in gc.get_objects() if type(each).__name__ == "Place"]
+        return sum(each._door.name == door for each in found)
+
+    model = {"only": source({"a": lambda: Puppet(told_sum)})}
+    with InferenceServer(model, port=0) as server:
+        for _ in range(5):
+            with sharing(server) as (_, _, offer), robot(server, query=OURS) as other:
+                other.opened()
+                assert places(offer["door"]) >= 2
+        until(lambda: gc.collect() >= 0 and places(offer["door"]) <= 1, "of all but the last nothing is kept")
 
 
 @pytest.mark.rule("Y-3")

@@ -59,6 +59,8 @@ class Run:
     #: How the images of each answered observation were sent, and why each session sends them as it does in the end.
     images: Counter[str] = field(default_factory=Counter[str])
     images_why: Sequence[str] = ()
+    #: Whether large observations lay in memory that the server reads: those of a robot elsewhere cannot.
+    shared_memory: bool = False
 
     @property
     def requests(self) -> int:
@@ -83,6 +85,7 @@ class Run:
             "images": " and ".join(self.images),
             "images_sent": dict(self.images),
             "images_why": list(self.images_why),
+            "shared_memory": self.shared_memory,
             "requests": self.requests,
             "errors": dict(self.errors),
             "seconds": self.seconds,
@@ -129,6 +132,8 @@ def run(arguments: list[str]) -> int:
         if options.images != "raw":
             for measured in runs:
                 tell(_said_of_images(measured))
+        if any(measured.shared_memory for measured in runs):
+            tell("the server is on this machine: observations of 16 KiB and more lay in memory that both share")
     if cut_short is not None:
         note("this was cut short: what is shown is what was measured until then")
         raise cut_short
@@ -143,6 +148,7 @@ def _measure(client: InferenceClient, options: Options, measured: Run, line: Lin
     try:
         for _ in range(measured.sessions):
             sessions.append(client.new_session(options.model_id))
+        measured.shared_memory = any(session.shared_memory for session in sessions)
         observation = textured(synthetic_observation(sessions[0].metadata))
         model = sessions[0].metadata.get("checkpoint_id", "the default model")
         line.event(f"{counted(measured.sessions, 'session')} on the model {model} …")

@@ -12,13 +12,14 @@ from .references import MemoryOffer, on_one_machine, read_offer, reference, refe
 
 if TYPE_CHECKING:
     from .handing import ANSWER_BYTES, KEY_BYTES, TAKEN, Shared, hand_over, same_user
-    from .mapped import ALIGNED, LARGEST, Array, Broken, Incoming, Outgoing
+    from .mapped import ALIGNED, LARGEST, SEALED, Array, Broken, Incoming, Outgoing
 
 __all__ = [
     "ALIGNED",
     "ANSWER_BYTES",
     "KEY_BYTES",
     "LARGEST",
+    "SEALED",
     "TAKEN",
     "Array",
     "Broken",
@@ -44,6 +45,7 @@ _LATER = {
     "same_user": "handing",
     "ALIGNED": "mapped",
     "LARGEST": "mapped",
+    "SEALED": "mapped",
     "Array": "mapped",
     "Broken": "mapped",
     "Incoming": "mapped",

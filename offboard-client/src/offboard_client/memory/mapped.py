@@ -39,6 +39,8 @@ _memfd_create: Any = (
     getattr(ctypes.CDLL(None, use_errno=True), "memfd_create", None) if sys.platform == "linux" else None
 )
 _SEALS = _SEAL_SHRINK | _SEAL_GROW | _SEAL_SEAL if _memfd_create is not None else 0
+#: Whether it is so here: else nobody's memory can be taken who is not trusted.
+SEALED = bool(_SEALS)
 
 
 class Broken(Exception):
@@ -109,9 +111,11 @@ class Incoming:
     def take(self, fd: int) -> None:
         """Read from this descriptor from now on. Raises Broken if it is none whose size stays."""
         try:
-            size = os.fstat(fd).st_size
             if _SEALS and fcntl.fcntl(fd, _GET_SEALS) & _SEALS != _SEALS:
                 raise Broken("its memory is not sealed, and could be cut off while it is read")
+            size = os.fstat(fd).st_size  # which stays, from here on
+            if _SEALS and os.fstatvfs(fd).f_bsize > mmap.PAGESIZE:
+                raise Broken("its memory is of huge pages: where the system has no more of them, reading kills")
             if not 0 < size <= LARGEST:
                 raise Broken(f"its memory has {size:,} bytes; expected 1 to {LARGEST:,}")
             self.map, self.size = mmap.mmap(fd, size, prot=mmap.PROT_READ), size
@@ -141,4 +145,4 @@ def _make(size: int) -> int:
     return fd
 
 
-__all__ = ["ALIGNED", "LARGEST", "Array", "Broken", "Incoming", "Outgoing"]
+__all__ = ["ALIGNED", "LARGEST", "SEALED", "Array", "Broken", "Incoming", "Outgoing"]

@@ -73,7 +73,7 @@ class Connection:
         try:
             self._upgrade(until)
             self._handshake(deadline)
-            share(self.protocol, settings, (self._socket.getsockname(), self._socket.getpeername()))
+            share(self.protocol, settings, lambda: (self._socket.getsockname(), self._socket.getpeername()))
             self._channel = quickest(self._socket)  # from here on the keeper sees to it that waits end
             keeper.start()
         except BaseException:  # Ctrl-C, too, which may come when the keeper runs already

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..errors import ConnectionLost
 from ..protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, Turns, from_os_error, late
 from ..wire import Ready
-from .shared import share
+from .shared import LONGEST, share
 from .sockets import tune
 
 Result = TypeVar("Result")
@@ -60,8 +60,12 @@ class Connection:
             raise from_os_error(error, address, absent=True) from None
         await self._handshake(deadline)
         if self.protocol.memory is not None:
-            ends = self._writer.get_extra_info("sockname"), self._writer.get_extra_info("peername")
-            await asyncio.to_thread(share, self.protocol, self._settings, ends)
+            known = self._writer.get_extra_info
+            sharing = asyncio.to_thread(
+                share, self.protocol, self._settings, lambda: (known("sockname"), known("peername"))
+            )
+            with contextlib.suppress(Passed):  # the loop's threads may all have other work, without an end
+                await _within(Deadline(self._now, LONGEST), sharing)
 
     async def _handshake(self, deadline: Deadline) -> None:
         until = deadline.within(self._settings.timeouts.status)

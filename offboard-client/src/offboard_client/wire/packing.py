@@ -274,7 +274,10 @@ def _refuse_extension(code: int, data: bytes) -> Any:
 
 def _unpack_fault(text: str, limits: WireLimits, data: Buffer) -> str:
     if referred(memoryview(data)) is not None:
-        return "the message lies in shared memory, it says, and there this session has none, or less than that"
+        return (
+            "the message lies in shared memory, it says, and there this session has none, or less than that, or it "
+            "came before the answer to the last one"
+        )
     if "max_array_len" in text:
         return f"a list has more than {limits.list_length:,} entries, or than the message can hold: send it as an array"
     if "max_map_len" in text:

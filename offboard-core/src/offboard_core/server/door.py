@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import array
-import asyncio
 import contextlib
 import logging
 import os
 import secrets
 import socket
 import sys
+import threading
 
-from offboard_client.memory import KEY_BYTES, TAKEN, Broken, Incoming, MemoryOffer, referred, same_user
+from offboard_client.memory import KEY_BYTES, SEALED, TAKEN, Broken, Incoming, MemoryOffer, referred, same_user
 from offboard_client.wire import WireLimits
 
 from ..frontends import lacking
@@ -23,29 +23,32 @@ log = logging.getLogger(__name__)
 _WAIT, _MOST = 2.0, 16
 #: Seconds until it is opened again where the system gives out no connection.
 _PAUSE = 1.0
+_UNKNOWN = b"no session of this server's waits for memory under this key"
 _MESSAGE_BYTES = WireLimits().message_bytes
 
 
 class Door:
     """Listens on an abstract Unix socket, which is within reach of exactly those who can reach our loopback address.
 
-    On the event loop. ``sessions``: how many there may be; memory takes a file descriptor, and none that one of them
-    may need. Raises OSError where the system has no such sockets.
+    On threads of its own: whoever can reach it may pass what takes any time to be closed (a socket that lingers, a file
+    of a file system that does not answer), and that is done wherever its last descriptor goes, read or not.
+
+    ``sessions``: how many there may be; memory takes a file descriptor, and none that one of them may need. Raises
+    OSError where the system has no such sockets.
     """
 
     def __init__(self, sessions: int) -> None:
         self._sessions = sessions
         self.name = f"offboard-{secrets.token_hex(16)}"
-        self._loop = asyncio.get_running_loop()
         self._places: dict[str, Place] = {}
-        self._standing: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._pause: asyncio.TimerHandle | None = None
+        self._standing: set[socket.socket] = set()
+        self._room = threading.Semaphore(_MOST)
+        self._closed = threading.Event()
         self._listener = unshared(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         try:
-            self._listener.setblocking(False)
             self._listener.bind(b"\0" + self.name.encode())
             self._listener.listen(_MOST)
-            self._open()
+            threading.Thread(target=self._open, name="offboard-door", daemon=True).start()
         except BaseException:
             self._listener.close()
             raise
@@ -55,13 +58,12 @@ class Door:
         return Place(self)
 
     def close(self) -> None:
-        """Take nothing any more. What was taken stays with its session."""
-        if self._pause is not None:
-            self._pause.cancel()
-        self._loop.remove_reader(self._listener)
-        self._listener.close()
-        for sock in list(self._standing):
-            self._leave(sock)
+        """Take nothing any more; waits for nobody. What was taken stays with its session."""
+        self._closed.set()
+        self._room.release()
+        for sock in (self._listener, *self._standing):  # they are closed where somebody waits at them
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def expect(self, place: Place) -> MemoryOffer:
         """Memory for this place may come."""
@@ -75,26 +77,38 @@ class Door:
 
     # -- inside ----------------------------------------------------------------------------------------------------
     def _open(self) -> None:
-        self._loop.add_reader(self._listener, self._accept)
+        with self._listener:
+            while True:
+                self._room.acquire()
+                try:
+                    sock, _ = self._listener.accept()
+                    threading.Thread(target=self._visit, args=(sock,), name="offboard-door", daemon=True).start()
+                except (OSError, RuntimeError) as error:  # no descriptor, no thread
+                    self._room.release()
+                    if self._closed.is_set():
+                        return
+                    log.warning("nobody can hand over memory: %s; trying again in %g s", error, _PAUSE)
+                    self._closed.wait(_PAUSE)
 
-    def _accept(self) -> None:
+    def _visit(self, sock: socket.socket) -> None:
         try:
-            sock, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError as error:
-            log.warning("nobody can hand over memory: %s; trying again in %g s", error.strerror, _PAUSE)
-            self._loop.remove_reader(self._listener)
-            self._pause = self._loop.call_later(_PAUSE, self._open)
-            return
-        if len(self._standing) >= _MOST or lacking(sock.fileno() + self._sessions) or not same_user(sock):
-            sock.close()  # who is refused has its connection
-            return
-        sock.setblocking(False)
-        self._standing[sock] = self._loop.call_later(_WAIT, self._leave, sock)
-        self._loop.add_reader(sock, self._read, sock)
+            with sock:  # who is refused has its connection
+                if lacking(sock.fileno() + self._sessions) or not same_user(sock):
+                    return
+                self._standing.add(sock)
+                try:
+                    if not self._closed.is_set():
+                        self._hear(sock)
+                except OSError:
+                    pass  # it has gone, says nothing, or does not read
+                finally:
+                    self._standing.discard(sock)
+        finally:
+            self._room.release()
 
-    def _read(self, sock: socket.socket) -> None:
+    def _hear(self, sock: socket.socket) -> None:
+        """Raises OSError."""
+        sock.settimeout(_WAIT)
         came = array.array("i")
         room = socket.CMSG_SPACE(2 * came.itemsize)  # for one more than there may be
         try:
@@ -102,35 +116,22 @@ class Door:
             for level, kind, found in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                     came.frombytes(found[: len(found) - len(found) % came.itemsize])
-            answer = self._taken(data, came, flags) if data else b""
-        except BlockingIOError:
-            return
-        except OSError:
-            answer = b""
+            if data:
+                sock.send(self._taken(data, came, flags))
         finally:
             for fd in came:
                 os.close(fd)
-        if answer:
-            with contextlib.suppress(OSError):  # it has gone, or does not read
-                sock.send(answer)
-        self._leave(sock)
 
     def _taken(self, data: bytes, came: array.array[int], flags: int) -> bytes:
         place = self._places.get(data.decode("ascii", "replace"))
         if place is None:
-            return b"no session of this server's waits for memory under this key"
+            return _UNKNOWN
         if len(came) != 1 or flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
             return b"a key comes with exactly one descriptor"
         try:
-            place.take(came.pop())
+            return TAKEN if place.take(came.pop()) else _UNKNOWN
         except Broken as error:
             return str(error).encode()
-        return TAKEN
-
-    def _leave(self, sock: socket.socket) -> None:
-        self._standing.pop(sock).cancel()
-        self._loop.remove_reader(sock)
-        sock.close()
 
 
 class Place:
@@ -139,41 +140,48 @@ class Place:
     def __init__(self, door: Door) -> None:
         self._door, self._key = door, ""
         self._in: Incoming | None = None
+        self._lock, self._waits = threading.Lock(), False
 
     def offer(self) -> MemoryOffer:
         """As :class:`~offboard_core.frontends.SocketMemory`."""
         offer = self._door.expect(self)
-        self._key = offer.key
+        self._key, self._waits = offer.key, True
         return offer
 
-    def take(self, fd: int) -> None:
-        """It has come: once for each session. Raises Broken; ``fd`` is closed in any case."""
+    def take(self, fd: int) -> bool:
+        """It has come: whether it was waited for, once for each session. On any thread.
+
+        Raises Broken; ``fd`` is closed in any case.
+        """
         memory = Incoming()
         memory.take(fd)
-        self._in = memory
-        self._door.forget(self._key)
+        with self._lock:
+            waited, self._waits = self._waits, False
+            if waited:
+                self._in = memory
+        return waited
 
     def close(self) -> None:
         """The session has ended."""
+        with self._lock:
+            self._waits, self._in = False, None
         self._door.forget(self._key)
-        if self._in is not None:
-            self._in.drop()
-            self._in = None
 
-    def message(self, sent: bytes | memoryview) -> bytes | memoryview:
+    def message(self, sent: bytes | memoryview, *, owed: bool) -> bytes | memoryview:
         """The message that was sent, or the one that it refers to, copied: whoever wrote it may write there again.
 
-        One that refers to what is not there stays as it is, and is no message.
+        One that refers to what is not there stays as it is, and is no message; so does one that came while an answer
+        was ``owed``: for nine bytes of a client's that does not wait, nobody waits while 32 MiB are copied.
         """
         memory, size = self._in, referred(sent)
-        if size is None or memory is None or memory.map is None or not size <= min(memory.size, _MESSAGE_BYTES):
+        if owed or size is None or memory is None or memory.map is None or size > min(memory.size, _MESSAGE_BYTES):
             return sent
         return memory.map[:size]
 
 
 def make_door(sessions: int) -> Door | None:
     """A :class:`Door`, or None where the system has none."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not SEALED:
         return None
     try:
         return Door(sessions)

@@ -198,7 +198,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.close_sent:  # else the client has not seen yet that this is over
             self._paced()
             if self._place is not None and not isinstance(message, str):
-                message = self._place.message(message)
+                message = self._place.message(message, owed=self._unanswered > 1)
             self.hand(message if self._views or not isinstance(message, memoryview) else bytes(message))
         return not self.disconnected
 
