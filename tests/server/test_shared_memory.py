@@ -197,6 +197,30 @@ def test_references_are_nine_bytes_with_which_no_message_begins():
         wire.decode(reference(5))
 
 
+@pytest.mark.rule("Y-7")
+@pytest.mark.parametrize("said", [b"no", b"taken twice", b""])
+def test_only_who_says_taken_is_believed_to_have_it(server, monkeypatch, said):
+    monkeypatch.setattr("offboard_core.server.door.Door._taken", lambda *_: said)
+    with InferenceClient("127.0.0.1", server.port) as client, client.new_session() as session:
+        assert session.infer({"x": X})
+        assert not session.shared_memory
+
+
+@pytest.mark.parametrize("asked", ["memory.handing.same_user", "session.shared.on_one_machine"])
+def test_nothing_is_handed_to_another_user_or_machine(server, monkeypatch, asked):
+    monkeypatch.setattr(f"offboard_client.{asked}", lambda *_: False)
+    with InferenceClient("127.0.0.1", server.port) as client, client.new_session() as session:
+        assert session.infer({"x": X})
+        assert not session.shared_memory
+
+
+def test_what_is_small_goes_by_the_socket(server):
+    with InferenceClient("127.0.0.1", server.port) as client, client.new_session() as session:
+        lay = session._connection.protocol.websocket.lay
+        assert lay([b"x" * 16383]) == [b"x" * 16383]
+        assert lay([b"x" * 16000, b"x" * 384]) == (reference(16384),)
+
+
 @pytest.mark.parametrize("how", ["blocking", "async"])
 def test_a_server_that_is_gone_when_it_has_said_ready_is_a_lost_connection(how, monkeypatch):
     gone = threading.Event()
