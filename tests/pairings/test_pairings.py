@@ -131,10 +131,11 @@ def test_a_robot_drives_a_model_or_is_refused(server, clients, codec, client, ke
 
 @pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
-def test_inside_lerobot_it_is_as_with_its_robot_client(server, codec):
+def test_inside_lerobot_it_is_as_with_its_robot_client(server, clients, codec):
     from lerobot_policy_offboard.side import Side  # LeRobot is imported for it
     from lerobot_policy_offboard.wiring import wire
 
+    clients.of(codec)  # openpi's client would hold its model
     with InferenceClient(server.host, server.port) as client, client.new_session(name_of(codec)) as session:
         meta = session.metadata
     names = pairings.ROBOT.vectors["observation.state"]
