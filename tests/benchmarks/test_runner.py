@@ -13,6 +13,7 @@ import pytest
 
 RUNNER = Path(__file__).parents[2] / "benchmarks" / "run.py"
 TINY = ["--rounds", "1", "--instances", "1", "--seconds", "0.005", "--budget", "0", "--steps", "80"]
+OURS = ["offboard", "offboard_at_once", "offboard_shared"]
 WORKLOADS = ["A", "B", "C"]
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the runner reads /proc")
@@ -28,8 +29,8 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     scope="module",
     params=[
         # In every run a part alone, below; all of them start thirty processes.
-        pytest.param((2, ["raw_tcp", "ws_msgpack", "offboard"]), marks=pytest.mark.slow),
-        pytest.param((8, ["raw_tcp", "ws_bytes", "ws_msgpack", "offboard"]), marks=pytest.mark.slow),
+        pytest.param((2, ["raw_tcp", "ws_msgpack", *OURS]), marks=pytest.mark.slow),
+        pytest.param((8, ["raw_tcp", "ws_bytes", "ws_msgpack", *OURS]), marks=pytest.mark.slow),
     ],
     ids=["2", "8"],
 )
