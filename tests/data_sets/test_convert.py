@@ -345,6 +345,7 @@ def one(folder: Path, periods: int, spoiled: dict[str, Any], at: int, commanded:
         (lambda rec: one(rec, 30, {"grip": np.array([40.0])}, 20), "gripper closure goes from 0 (open) to 1 (closed)"),
         (lambda rec: one(rec, 30, {"robot_state.q": np.zeros(6)}, 20), "robot_state.q has 7 numbers, and later 6"),
         (lambda rec: one(rec, 1, {}, 0, commanded=False), "says nothing of what the robot played"),
+        (lambda rec: one(rec, 0, {}, 0), "has no command: it says nothing"),
         (lambda rec: recorded(rec, 20, names=("target_joints", "target_grip")), "has no target_pose, which"),
         (lambda rec: recorded(rec, 20, rung=lambda number: "hold"), "nothing was commanded"),
         (lambda rec: (rec / "cut.mcap").write_bytes(b"\x89MCAP0\r\n"), "cut.mcap is left out: "),
