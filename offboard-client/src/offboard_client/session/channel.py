@@ -12,7 +12,7 @@ from ssl import SSLSocket, SSLWantReadError
 from ..protocol import Piece
 
 #: Whether the kernel can end a wait by itself, as Linux does where ``struct timeval`` is two machine words.
-_KERNEL_WAITS = sys.platform == "linux" and struct.calcsize("l") == 8
+_KERNEL_WAITS = sys.platform == "linux" and hasattr(socket, "MSG_DONTWAIT") and struct.calcsize("l") == 8
 #: Linux takes 1024 pieces of memory at once.
 _MOST_PIECES = 1000
 #: Seconds; a shorter wait is set as it is.
