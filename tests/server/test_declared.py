@@ -133,3 +133,20 @@ def test_a_field_is_itself():
     assert from_callables({"it": declare(observation={"force": field})(lambda seen: None)}).default().inputs == {
         "force": field
     }
+
+
+@pytest.mark.parametrize("shape", [[3], [-1]])
+def test_a_shape_that_a_plugin_wrote_as_a_list_is_the_shape_that_it_says(shape):
+    @declare(observation={"robot_state.q": Field(shape=shape, dtype="float32")}, action={"target_joints": (3,)})
+    def hold(observation):
+        return {"target_joints": observation["robot_state.q"][:3]}
+
+    with (
+        InferenceServer({"it": hold}, port=0, fps=10) as server,
+        InferenceClient("127.0.0.1", server.port) as client,
+        client.new_session() as session,
+    ):
+        assert session.infer({"robot_state.q": np.ones(3, np.float32)})
+        if shape == [3]:
+            with pytest.raises(BadObservation, match="shape"):
+                session.infer({"robot_state.q": np.ones(4, np.float32)})

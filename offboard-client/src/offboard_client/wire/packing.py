@@ -85,7 +85,8 @@ class Encoder:
             raise _refused(value, error) from None
         if not self._aside:
             return [around]
-        found, (before, *others) = list[bytes | memoryview](), around.split(self._packed_mark)
+        found: list[bytes | memoryview] = []
+        before, *others = around.split(self._packed_mark)
         for array, after in zip(self._aside, others, strict=True):
             found += (before + _bytes_header(len(array)), array)
             before = after

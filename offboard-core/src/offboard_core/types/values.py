@@ -54,11 +54,14 @@ class Feature:
     names: tuple[str, ...] | None = None
 
 
-@lru_cache(maxsize=256)
 def fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
     """Whether an array of ``shape`` is one of a declared shape, in which -1 is any length."""
-    if shape == declared:
-        return True
+    # A plugin may have written a list, which no cache takes.
+    return shape == declared or _fits(shape, tuple(declared))
+
+
+@lru_cache(maxsize=256)
+def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
     return len(shape) == len(declared) and all(d in (-1, s) for s, d in zip(shape, declared, strict=True))
 
 
