@@ -270,7 +270,8 @@ def test_a_server_that_goes_while_nobody_asks_is_noticed():
 def test_a_server_that_is_there_and_does_nothing_any_more_is_noticed(tmp_path, monkeypatch):
     """As a network that was cut: nobody hangs up."""
     monkeypatch.setattr("offboard_gr00t.connection._BEAT", 0.05)
-    monkeypatch.setattr("offboard_gr00t.connection._BEAT_TIMEOUT", 0.5)
+    # As long as a busy machine may keep one that lives.
+    monkeypatch.setattr("offboard_gr00t.connection._BEAT_TIMEOUT", 3.0)
     port = free_port()
     with (
         gr00t_server(write_checkpoint(tmp_path / "checkpoint-1"), port) as server,
