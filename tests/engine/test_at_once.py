@@ -5,6 +5,7 @@ import logging
 import threading
 from dataclasses import replace
 from time import perf_counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -246,13 +247,150 @@ def test_a_promise_that_is_broken_is_told_and_in_the_end_not_believed(caplog, mo
             await ask(0.0009, 1)
             assert set(policy.ran) == {HERE}
             await ask(0.002, 3)
-            assert "from now on it is asked on a thread of its own" in caplog.text
+            assert "it is asked on a thread of its own, as others are, until" in caplog.text
+            assert "no more than 1 ms for 100 in a row there" in caplog.text
             policy.ran.clear()
             await ask(0.0, 2)
             assert policy.ran == ["another"] * 2
 
     with caplog.at_level(logging.WARNING):
         run(main())
+
+
+class Clock:
+    """Time that passes only where a policy takes it."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        for module in ("at_once", "exchange", "model_thread"):
+            monkeypatch.setattr(f"offboard_core.engine.{module}.perf_counter", lambda: self.now)
+
+    def take(self, seconds):
+        def answer(episode, inputs):
+            self.now += seconds
+            return count_up(episode, inputs)
+
+        return answer
+
+
+async def ask(bench, pipeline, answer, times):
+    """Where each of these was answered."""
+    bench.policy.answer = answer
+    bench.policy.ran.clear()
+    for _ in range(times):
+        assert isinstance((await bench.submit(pipeline, X).reply())[0], Chunk)
+        await idle(bench)
+    return bench.policy.ran
+
+
+def test_who_was_late_is_believed_again_after_keeping_the_promise_on_its_thread(caplog, monkeypatch):
+    """The machine may have been what took the time."""
+    clock = Clock(monkeypatch)
+    quick, slow = clock.take(0.0009), clock.take(0.002)
+
+    async def main():
+        async with Bench(Quick()) as bench:
+            pipeline = await bed(bench)
+            assert set(await ask(bench, pipeline, slow, 3)) == {HERE}
+            assert set(await ask(bench, pipeline, quick, 99)) == {"another"}
+            assert await ask(bench, pipeline, slow, 1) == ["another"]  # from the beginning
+            assert set(await ask(bench, pipeline, quick, 100)) == {"another"}
+            assert "for 100 observations in a row" in caplog.text
+            # The former ones are forgotten; and the next time it is ten times as many.
+            assert set(await ask(bench, pipeline, slow, 2)) == {HERE}
+            assert set(await ask(bench, pipeline, quick, 3)) == {HERE}
+            assert set(await ask(bench, pipeline, clock.take(0.2), 1)) == {HERE}
+            assert set(await ask(bench, pipeline, quick, 999)) == {"another"}
+            assert await ask(bench, pipeline, quick, 2) == ["another", HERE]
+            for _ in range(9):
+                bench.thread._promise._judge(0.2, asked=True)
+            assert bench.thread._promise._owed == 100_000, "in the end it would never be believed again"
+
+    with caplog.at_level(logging.INFO):
+        run(main())
+
+
+def test_those_of_one_call_count_each_and_no_further_than_was_owed():
+    kept = SimpleNamespace(decode_ms=0.1, codec_ms=0.2, infer_ms=0.6)
+
+    async def main():
+        async with Bench(Quick()) as bench:
+            promise = bench.thread._promise
+            promise._judge(0.2, asked=True)
+            promise.answered_elsewhere([kept] * 99)
+            assert promise._owed == 1
+            promise.answered_elsewhere([kept] * 8)
+            assert promise._owed == 0
+
+    run(main())
+
+
+def test_a_policy_that_waits_is_never_asked_on_the_loop_again_however_often_it_is_asked(monkeypatch):
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr("offboard_core.engine.at_once.REGAINED", 10)
+
+    async def main():
+        async with Bench(Quick()) as bench:
+            pipeline = await bed(bench)
+            assert set(await ask(bench, pipeline, clock.take(0.05), 3)) == {HERE}
+            assert set(await ask(bench, pipeline, clock.take(0.05), 50)) == {"another"}
+            # Nor one that mostly does not.
+            for _ in range(10):
+                assert set(await ask(bench, pipeline, clock.take(0.0), 9)) == {"another"}
+                assert set(await ask(bench, pipeline, clock.take(0.002), 1)) == {"another"}
+
+    run(main())
+
+
+def test_a_codec_that_waits_where_it_makes_commands_of_an_answer_is_not_believed_again_either(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    class Waits(Native):
+        blocking = False
+
+        def decode(self, chunk, observation):
+            clock.now += 0.002
+            return chunk
+
+    async def main():
+        async with Bench(Quick()) as bench:
+            pipeline = await bed(bench)
+            pipeline.codec = replace(pipeline.codec, codec=Waits(inputs={}, outputs={}))
+            assert set(await ask(bench, pipeline, count_up, 3)) == {HERE}
+            assert set(await ask(bench, pipeline, count_up, 150)) == {"another"}
+
+    run(main())
+
+
+@pytest.mark.parametrize("frame", [{**X, "offboard.deadline_ms": -1}, BadObservation("no")])
+def test_refusals_between_them_do_not_excuse_who_is_late_each_time(monkeypatch, frame):
+    clock = Clock(monkeypatch)
+
+    async def main():
+        async with Bench(Quick()) as bench:
+            pipeline = await bed(bench)
+            for _ in range(3):
+                assert await ask(bench, pipeline, clock.take(0.002), 1) == [HERE]
+                assert isinstance((await bench.submit(pipeline, frame).reply())[0], OffboardError)
+                await idle(bench)
+            assert await ask(bench, pipeline, clock.take(0.0), 1) == ["another"]
+
+    run(main())
+
+
+def test_of_those_that_wait_on_the_loop_for_a_policy_that_hangs_only_the_first_is_asked_there(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    async def main():
+        async with Bench(Quick()) as bench:
+            pipelines = [await bed(bench), *[await bench.pipeline(AtOnceSerializer()) for _ in range(3)]]
+            await idle(bench)
+            bench.policy.answer = clock.take(0.2)
+            for asked in [bench.submit(pipeline, X) for pipeline in pipelines]:
+                assert isinstance((await asked.reply())[0], Chunk)
+            assert bench.policy.ran == [HERE, "another", "another", "another"]
+
+    run(main())
 
 
 def test_one_that_hangs_on_the_loop_is_told_of_while_it_lasts(caplog, monkeypatch):

@@ -1,7 +1,9 @@
 """Exchanges answered on the event loop, for a policy and a codec that say that they never block, while that holds.
 
 Nothing is guessed: who says nothing is asked on the model's own thread. And nothing is believed for ever: what takes
-longer than was said keeps every robot of the server waiting, so it is told, and in the end not done any more.
+longer than was said keeps every robot of the server waiting, so it is told, and in the end not done any more. The clock
+cannot tell who was to blame, a policy that waited or a machine that had other things to do; what the policy takes on
+its own thread from then on can, and whoever keeps the promise there is believed again.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -26,6 +29,8 @@ NO_TIME = 0.001
 TOO_MANY = 3
 #: … and after one that took so long (s), at once.
 TOO_LONG = 0.1
+#: Until so many in a row have taken no longer there; ten times as many after each further time, up to these.
+REGAINED, AT_MOST = 100, 100_000
 #: The log is told of the others once in so many seconds.
 TELL_EVERY = 60.0
 #: After so long in one call (s) the log says so while it lasts: nothing else of the server can.
@@ -42,25 +47,30 @@ class Promise:
         #: Held by whoever is in a call of the policy, its thread or the event loop.
         self.turn = threading.Lock()
         self._label, self._limit = label, limit
-        self._warm = self._broken = False
+        self._warm = False
         self._late, self._told = 0, -math.inf
+        # How many in a row have to be kept before it is believed again, and how many of them still.
+        self._price, self._owed = REGAINED // 10, 0
         self._since: float | None = None
         self._end = threading.Event()
         self._watcher: threading.Thread | None = None
 
     def holds(self, policy: Policy[Any] | None, exchange: Exchange) -> bool:
-        """Whether this exchange may be tried on the loop: both have promised, and have kept it so far.
+        """Whether this exchange may be tried on the loop: both have promised, and have kept it of late.
 
         Never the model's first: what is imported and filled at its first use takes time once.
         """
-        if policy is None or policy.blocking or self._broken or exchange.pipeline.codec.codec.blocking:
+        if policy is None or policy.blocking or self._owed or exchange.pipeline.codec.codec.blocking:
             return False
         warm, self._warm = self._warm, True
         return warm
 
     def answer(self, policy: Policy[Any] | None, exchange: Exchange) -> bool:
-        """Answer it. False where the policy is in a call, or this one would take time; nothing is done then."""
-        if policy is None or not self.turn.acquire(blocking=False):
+        """Answer it. False where the policy is in a call, or this one would take time; nothing is done then.
+
+        Nor is anything for one that was to be tried, and whose policy is not believed since, but for what is too late.
+        """
+        if policy is None or (self._owed and not self._overdue(exchange)) or not self.turn.acquire(blocking=False):
             return False
         try:
             return self._answer(policy, exchange)
@@ -91,7 +101,7 @@ class Promise:
             return True
         finally:
             self._since = None
-            self._judge(perf_counter() - start)
+            self._judge(perf_counter() - start, asked=exchange.started > 0)
 
     def _overdue(self, exchange: Exchange) -> bool:
         """Is it older than the limit? Sets the error if so."""
@@ -101,25 +111,43 @@ class Promise:
         exchange.error = too_late(self._limit, f"the event loop, on which it is asked, was held up for {waited:.1f} s")
         return True
 
+    def answered_elsewhere(self, batch: Sequence[Exchange]) -> None:
+        """On its own thread, in its turn: that counts for a policy that is not believed any more."""
+        if not self._owed:
+            return
+        for exchange in batch:
+            kept = exchange.decode_ms + exchange.codec_ms + exchange.infer_ms <= NO_TIME * 1e3
+            self._owed = max(0, self._owed - 1) if kept else self._price
+        if not self._owed:
+            self._late = 0
+            log.info(
+                "%s took no more than %g ms for %d observations in a row: it is asked on the event loop again",
+                self._label, NO_TIME * 1e3, self._price,
+            )  # fmt: skip
+
     def stop(self) -> None:
         """Nothing is asked any more. For any thread."""
         self._end.set()
 
-    def _judge(self, took: float) -> None:
+    def _judge(self, took: float, *, asked: bool) -> None:
         if took <= NO_TIME:
-            self._late = 0
+            if asked:  # what was refused before it came to the policy says nothing of it
+                self._late = 0
             return
         self._late += 1
-        self._broken = self._late >= TOO_MANY or took > TOO_LONG
+        if broken := self._late >= TOO_MANY or took > TOO_LONG:
+            self._owed = self._price = min(10 * self._price, AT_MOST)
         now = perf_counter()
-        if self._broken or now - self._told > TELL_EVERY:
+        if broken or now - self._told > TELL_EVERY:
             self._told = now
             log.warning(
                 "%s says that it does not block, and took %.1f ms for an observation, in which nobody else "
                 "was answered: %s",
                 self._label, took * 1e3,
-                "from now on it is asked on a thread of its own, as others are; leave out blocking = False"
-                if self._broken else f"up to {NO_TIME * 1e3:g} ms are expected",
+                "it is asked on a thread of its own, as others are, until it has taken no more than "
+                f"{NO_TIME * 1e3:g} ms for {self._price} in a row there. Where it was the policy or its codec, and "
+                "not a machine with too much to do, leave out blocking = False"
+                if broken else f"up to {NO_TIME * 1e3:g} ms are expected",
             )  # fmt: skip
 
     def _watch(self) -> None:

@@ -220,6 +220,7 @@ class ModelThread:
         if not overlap:
             # All at once: a loop that is woken by the first reply would fight for the GIL until the last.
             self._deliver_soon(batch)
+        self._promise.answered_elsewhere(batch)
 
     def _batch(self, first: Exchange, policy: Policy[Any]) -> list[Exchange]:
         """``first`` and whatever else can share one call with it, translated and in time; the rest is held back."""
