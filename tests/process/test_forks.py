@@ -1,5 +1,6 @@
 """A process that a policy forks holds nothing by which another process is to notice the end of the server."""
 
+import socket
 import sys
 from contextlib import ExitStack
 
@@ -10,6 +11,7 @@ from offboard_core.process import Child, take_port
 from offboard_core.server import InferenceServer
 from puppets import PATIENCE
 from robots import robot
+from waits import until
 
 # Newer Pythons warn of a fork beside threads; that policies do it is the point.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -28,6 +30,22 @@ def test_a_restarted_server_finds_its_port_free():
             port = server.port
         with InferenceServer(lambda observation: np.zeros((1, 3)), port=port) as again:
             assert again.port == port
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's memory")
+def test_nobody_listens_for_memory_when_the_server_has_gone():
+    """Who connected would wait for an answer that nobody gives."""
+    with ExitStack() as left:
+        server = InferenceServer(lambda observation: np.zeros((1, 3)), port=0)
+        with server, robot(server, query="dialect=offboard") as one:
+            name = b"\0" + one.opened()["memory"]["door"].encode()
+            left.enter_context(forked())
+
+        def listens():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+                return sock.connect_ex(name) == 0
+
+        until(lambda: not listens(), "nobody listens there any more")
 
 
 def test_a_child_still_notices_that_the_server_has_gone():

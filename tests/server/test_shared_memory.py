@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import errno
 import fcntl
 import gc
 import os
@@ -90,6 +91,31 @@ def sharing(server, size=MIB, query=OURS):
 
 def descriptors():
     return len(os.listdir("/proc/self/fd"))
+
+
+def open_memory():
+    """Descriptors of memory that this process has."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return sum(each.startswith("/memfd:offboard") for each in found)
+
+
+def visitors():
+    return sum(thread.name == "offboard-door" for thread in threading.enumerate())
+
+
+class NoMore(socket.socket):
+    """A listener, for whose visitors the system has no descriptor ``fails`` times."""
+
+    fails = 0
+
+    def accept(self):
+        if self.fails > 0:
+            self.fails -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
 
 
 # -- a client of ours -----------------------------------------------------------------------------------------------
@@ -212,6 +238,20 @@ def test_nothing_is_handed_to_another_user_or_machine(server, monkeypatch, asked
     with InferenceClient("127.0.0.1", server.port) as client, client.new_session() as session:
         assert session.infer({"x": X})
         assert not session.shared_memory
+
+
+@pytest.mark.parametrize("how", ["blocking", "async"])
+def test_memory_takes_one_descriptor_at_each_end_which_is_what_was_reckoned_with(how):
+    """Python keeps one for what it maps; neither the one that was passed nor the one that came is kept beside it."""
+    model = {"only": source({"a": lambda: Puppet(told_sum)})}
+    with InferenceServer(model, port=0) as server, Both(how) as clients:
+        gc.collect()
+        before = open_memory()
+        session = clients.session("127.0.0.1", server.port)
+        assert clients.wait(session.infer({"x": X}))
+        assert session.shared_memory
+        assert open_memory() == before + 2
+        clients.wait(session.close())
 
 
 def test_what_is_small_goes_by_the_socket(server):
@@ -450,16 +490,48 @@ def test_a_server_ends_with_people_at_its_door(monkeypatch):
 
 
 @pytest.mark.rule("Y-6")
+def test_a_door_that_is_closed_hears_nobody_who_came_a_moment_before(monkeypatch):
+    """Who is not yet known to stand there is not told that it closes, and would be waited for."""
+    arrived, closed = threading.Event(), threading.Event()
+
+    def comes(sock):
+        arrived.set()
+        return closed.wait(PATIENCE)
+
+    monkeypatch.setattr("offboard_core.server.door._WAIT", 10 * PATIENCE)
+    monkeypatch.setattr("offboard_core.server.door.same_user", comes)
+    before = visitors()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(PATIENCE)
+        model = {"only": source({"a": lambda: Puppet(told_sum)})}
+        with InferenceServer(model, port=0) as server, robot(server, query=OURS) as one:
+            sock.connect(b"\0" + one.opened()["memory"]["door"].encode())
+            assert arrived.wait(PATIENCE)
+        closed.set()
+        assert sock.recv(1) == b""
+        until(lambda: visitors() <= before, "its thread has gone")
+
+
+def test_a_door_opens_again_after_more_visitors_than_there_is_room_for_could_not_be_let_in(monkeypatch, caplog):
+    monkeypatch.setattr("offboard_core.server.door._PAUSE", 0.0)
+    monkeypatch.setattr(NoMore, "fails", 20)
+    monkeypatch.setattr(
+        "offboard_core.server.door.unshared",
+        lambda sock: NoMore(sock.family, sock.type, fileno=sock.detach()),
+    )
+    model = {"only": source({"a": lambda: Puppet(told_sum)})}
+    with InferenceServer(model, port=0) as server, sharing(server) as (one, _, _):
+        assert summed(one.ask({"x": X})) == float(np.sum(X))
+    assert caplog.text.count("nobody can hand over memory: [Errno 24] Too many open files; trying again") == 20
+
+
+@pytest.mark.rule("Y-6")
 def test_a_server_ends_with_a_door_where_nobody_moves_any_more(monkeypatch):
     """Who stands there does so for ever, and there is room for nobody else."""
-
-    def ours():
-        return sum(thread.name == "offboard-door" for thread in threading.enumerate())
-
     sent = threading.Event()
     monkeypatch.setattr("offboard_core.server.door._MOST", 1)
     monkeypatch.setattr("offboard_core.server.door.same_user", lambda sock: not sent.wait(PATIENCE))
-    before = ours()
+    before = visitors()
     with lingering() as linger, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         with InferenceServer({"only": source({"a": lambda: Puppet(told_sum)})}, port=0) as server:
             with robot(server, query=OURS) as one:
@@ -468,9 +540,9 @@ def test_a_server_ends_with_a_door_where_nobody_moves_any_more(monkeypatch):
                 sock.sendmsg([b"x"], rights)
                 linger.close()
                 sent.set()
-            assert ours() == before + 2
-        until(lambda: ours() <= before + 1, "who opens the door has gone")
-    until(lambda: ours() <= before, "and who stood there")
+            assert visitors() == before + 2
+        until(lambda: visitors() <= before + 1, "who opens the door has gone")
+    until(lambda: visitors() <= before, "and who stood there")
 
 
 STRANGER = """
