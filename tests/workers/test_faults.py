@@ -17,7 +17,7 @@ import psutil
 import pytest
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, PolicyFailed
 from offboard_core.types import ALONE, NO_CONTEXT, Elsewhere, Health, Item, Progress
-from waits import until
+from waits import reached, until
 from worker_vendor import CHECKPOINT, PupilOptions, loader
 
 
@@ -115,6 +115,73 @@ class TestEnds:
             until(lambda: len(children()) == 2, "nothing is left but the shim and its worker")
             gone = [process for process in seen if psutil.pid_exists(process)]
             assert not gone
+
+    def test_as_it_is_about_to_be_asked(self, monkeypatch):
+        """The next one is asked nothing before it has loaded: its first answer says what it is."""
+        with loaded() as policy:
+            worker, session = policy.worker, policy.new_session(policy.params())
+            supervisor, first = type(worker._supervisor), pid(session)
+            up, before, asked = supervisor.up.fget, worker._channel, []
+
+            def up_and_killed(self):
+                if asked:
+                    return up(self)
+                asked.append(up(self))
+                os.kill(first, signal.SIGKILL)
+                until(lambda: worker._channel not in (before, None), "the next one begins")
+                return asked[0]
+
+            with monkeypatch.context() as patched:
+                patched.setattr(supervisor, "up", property(up_and_killed))
+                with pytest.raises(PolicyFailed, match=r"^pupil's worker is being restarted .*try again later"):
+                    do(session, "pid")
+            assert asked == [True]
+            back(policy)
+            session.reset()
+            assert pid(session) != first
+
+    def test_a_connection_is_closed_when_nobody_is_in_it_any_more(self):
+        """Who is about to read from it would read from the next one's, which may get its number."""
+        inside, told, within, go = threading.Event(), threading.Event(), [], threading.Event()
+
+        class Slow:
+            def __init__(self, real):
+                self.real, self.hung_up = real, 0
+
+            def __getattr__(self, name):
+                return getattr(self.real, name)
+
+            def recvmsg_into(self, *given):
+                inside.set()
+                try:
+                    return self.real.recvmsg_into(*given)
+                finally:
+                    reached(go)
+                    inside.clear()
+
+            def shutdown(self, how):
+                self.hung_up += 1
+                self.real.shutdown(how)
+
+            def close(self):
+                within.append(inside.is_set())
+                self.real.close()
+
+        with loaded() as policy:
+            session, channel = policy.new_session(policy.params()), policy.worker._channel
+            channel._socket = slow = Slow(channel._socket)
+
+            def ask():
+                with contextlib.suppress(PolicyFailed):
+                    do(session, "kill")
+                told.set()
+
+            threading.Thread(target=ask).start()
+            until(lambda: slow.hung_up == 2, "the next one is to begin")
+            go.set()
+            reached(told)
+            back(policy)
+        assert within == [False]
 
     def test_by_its_own_close(self, tmp_path):
         with loaded(PupilOptions(closed=tmp_path / "closed")):

@@ -13,6 +13,7 @@ import math
 import os
 import socket
 import struct
+import threading
 import weakref
 from collections.abc import Callable, Generator
 from typing import Any, cast
@@ -59,7 +60,7 @@ class Gone(Broken):
 
 
 class Channel:
-    """One end. One thread at a time; :meth:`hang_up` is for any.
+    """One end. One thread at a time; :meth:`hang_up` and :meth:`close` are for any.
 
     ``sends``, ``takes``: the most bytes of plain data in one message. ``copies``: whether arrays that arrive are this
     side's own; else they lie where the other side has put them, until :meth:`done`, and cannot be written into.
@@ -68,6 +69,8 @@ class Channel:
     def __init__(self, sock: socket.socket, *, sends: int, takes: int, copies: bool) -> None:
         self._socket, self._sends, self._takes, self._copies = sock, sends, takes, copies
         self._writes = copies
+        #: Held by who uses the socket: closed under it, its number could be another one's by then.
+        self._using = threading.Lock()
         self._out, self._in = Outgoing(), Incoming()
         self._pack: Callable[[Any], bytes] = msgpack.Packer(default=self._special, strict_types=True).pack
         self._buffer = memoryview(bytearray(_READ))
@@ -106,13 +109,14 @@ class Channel:
         flags = (_FRESH if fresh >= 0 else 0) | (_KEPT if kept else 0)
         data = _HEADER.pack(len(self._body), flags, number, self._used) + self._body
         try:
-            if fresh < 0:
-                self._socket.sendall(data)
-            else:
-                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fresh]))]
-                if (sent := self._socket.sendmsg([data], rights)) < len(data):
-                    self._socket.sendall(memoryview(data)[sent:])
-                self._out.sent()
+            with self._using:
+                if fresh < 0:
+                    self._socket.sendall(data)
+                else:
+                    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fresh]))]
+                    if (sent := self._socket.sendmsg([data], rights)) < len(data):
+                        self._socket.sendall(memoryview(data)[sent:])
+                    self._out.sent()
         except OSError as error:
             raise Gone(f"the connection broke: {error.strerror or error}") from None
 
@@ -161,7 +165,8 @@ class Channel:
     def close(self) -> None:
         """Let go of everything."""
         self.hang_up()
-        self._socket.close()
+        with self._using:  # who waits in it has been told
+            self._socket.close()
         self._out.drop()
         self._in.drop()
 
@@ -198,7 +203,8 @@ class Channel:
         return buffer[:whole]
 
     def _some(self, into: memoryview) -> int:
-        got, ancillary, _, _ = self._socket.recvmsg_into([into], _ANCILLARY, _CLOEXEC)
+        with self._using:
+            got, ancillary, _, _ = self._socket.recvmsg_into([into], _ANCILLARY, _CLOEXEC)
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._came += array.array("i", data[: len(data) - len(data) % 4])

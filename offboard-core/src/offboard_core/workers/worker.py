@@ -26,6 +26,8 @@ from .isolation import Isolation
 log = logging.getLogger(__name__)
 
 _BOOT = Path(__file__).with_name("_boot.py")
+#: The number of what it is to load; each question after it has a greater one.
+_RECIPE = 0
 #: Seconds between two looks at a load's news.
 _LOOK = 0.25
 #: What core itself reads there.
@@ -53,15 +55,9 @@ class Worker:
         self._recipe, self._start, self._python = recipe, start, python
         self._isolation, self._name = isolation, name
         self._supervisor = Supervisor(
-            self._begin,
-            self._loaded,
-            self._explain,
-            self._ended,
-            name=name,
-            startup_timeout=math.inf,
-            restarts=isolation.restarts,
-            every=0.0,
-        )
+            self._begin, self._loaded, self._explain, self._ended, name=name, startup_timeout=math.inf,
+            restarts=isolation.restarts, every=0.0,
+        )  # fmt: skip
         self._version = ""
         self.generation = 0
         self.infer_timeout = isolation.infer_timeout
@@ -74,8 +70,8 @@ class Worker:
         self._number = 0
         self._kills = 0
         self._lock = threading.Lock()
-        #: When the call that is under way has taken too long, and the process whose call did.
-        self._deadline = math.inf
+        #: When the call that is under way in a process has taken too long, and the process whose call did.
+        self._deadlines: dict[Child, float] = {}
         self._overdue: Child | None = None
 
     def open(self, report: ReportProgress) -> None:
@@ -97,9 +93,7 @@ class Worker:
         does what it is there for, so that earlier restarts count no longer.
         """
         with self._lock:
-            if not self._supervisor.up:  # one that ends just now is noticed when it does not answer
-                self._supervisor.check_ready()
-            told = self._exchange(question, time.monotonic() + self.infer_timeout)
+            told = self._exchange(*self._ready(), question, time.monotonic() + self.infer_timeout)
         try:
             if told[0] == "ok":
                 if answered:
@@ -138,7 +132,7 @@ class Worker:
         """Close the policy, and end the process with all that it started. Idempotent."""
         if self._supervisor.health().state == "ready" and self._lock.acquire(timeout=_CLOSE_SECONDS):
             try:
-                self._exchange(["shut"], time.monotonic() + _CLOSE_SECONDS)
+                self._exchange(*self._ready(), ["shut"], time.monotonic() + _CLOSE_SECONDS)
             except OffboardError as error:
                 log.info("%s: %s", self._name, error.text)
             finally:
@@ -148,17 +142,23 @@ class Worker:
         self._let_go()
 
     # -- asking ---------------------------------------------------------------------------------------------------
-    def _exchange(self, question: list[Any], deadline: float) -> Any:
-        channel, child = self._channel, self._child  # the supervisor may begin another one at any time
-        assert channel is not None
-        assert child is not None
+    def _ready(self) -> tuple[Channel, Child]:
+        """Of a process that has loaded: the supervisor may begin another one at any time. Raises as :meth:`ask`."""
+        while True:
+            channel, child = self._channel, self._child
+            if channel is None or not self._supervisor.up:  # one that ends just now is noticed when it does not answer
+                self._supervisor.check_ready()
+            if channel is not None and child is not None and channel is self._channel:
+                return channel, child
+
+    def _exchange(self, channel: Channel, child: Child, question: list[Any], deadline: float) -> Any:
         self._number = number = self._number + 1
         try:
             channel.pack(question)
         except (TypeError, ValueError, OverflowError) as error:
             raise PolicyFailed(f"what the policy is asked does not cross to its worker: {error}") from None
         try:
-            self._deadline = deadline
+            self._deadlines[child] = deadline
             channel.write(number)
             came, told = channel.receive()
         except Gone as error:
@@ -166,7 +166,7 @@ class Worker:
         except Broken as error:
             raise self._garbled(child, str(error)) from None
         finally:
-            self._deadline = math.inf
+            self._deadlines.pop(child, None)
         if came != number:
             raise self._garbled(child, f"an answer to its question {came} in place of {number}")
         if type(told) is not list or not told:
@@ -216,9 +216,8 @@ class Worker:
         self._ears = Ears(unshared(events), partial(self._watch, child), partial(self._stop, child), self._name)
         try:
             self._ears.tell(self._start)
-            self._number += 1
-            self._deadline = time.monotonic() + PATIENCE
-            self._channel.send(self._number, self._recipe)
+            self._deadlines[child] = time.monotonic() + PATIENCE
+            self._channel.send(_RECIPE, self._recipe)
         except (Broken, OSError):
             if self._overdue is child:
                 raise LoadFailed(f"{self._name} did not read within {PATIENCE:g} s what it is to load") from None
@@ -227,7 +226,7 @@ class Worker:
             child.stop()
             raise LoadFailed(f"what {self._name} is to load does not cross: {error}", permanent=True) from None
         finally:
-            self._deadline = math.inf
+            self._deadlines.pop(child, None)
         return child
 
     def _loaded(self) -> bool:
@@ -244,17 +243,17 @@ class Worker:
         ears.check_heard_of(self._isolation.load_timeout, self._python, child.pid)
         if not ears.loaded:
             return False
-        self._deadline = time.monotonic() + PATIENCE
+        self._deadlines[child] = time.monotonic() + PATIENCE
         try:
             number, told = channel.receive()
-            if number != self._number or told[0] != "ok":
+            if number != _RECIPE or told[0] != "ok":
                 raise Broken("no description of its policy")
             described: dict[str, Any] = dict(told[1])
         except (Broken, ValueError, TypeError, LookupError) as error:
             late = f"; {PATIENCE:g} s after it had loaded it had not said what" if self._overdue is child else ""
             raise LoadFailed(f"{self._name} sent what cannot be: {error}{late}") from None
         finally:
-            self._deadline = math.inf
+            self._deadlines.pop(child, None)
         if self.described is not None and described != self.described:
             raise LoadFailed(f"{self._name} has loaded something else than before: its policy declares other things")
         self.described, self._version = described, ears.python
@@ -282,7 +281,7 @@ class Worker:
     # -- the thread that listens ----------------------------------------------------------------------------------
     def _watch(self, child: Child) -> None:
         """Now and then: whether the call that is under way takes too long."""
-        if time.monotonic() > self._deadline and self._overdue is not child:
+        if time.monotonic() > self._deadlines.get(child, math.inf) and self._overdue is not child:
             self._overdue = child
             log.error("%s has not returned from a call, and is killed", self._name)
             self._stop(child)
