@@ -64,9 +64,8 @@ class OwnThread:
         limit = self.patience + seconds
         if self._left is not None and self.stuck:
             limit = max(self._left[2] + STOPPING - time.monotonic(), 0.0)
-        made = _Call(call)
+        made, end = _Call(call), time.monotonic() + limit
         self._calls.put(made)
-        end = time.monotonic() + limit
         try:
             while not made.done.wait(max(min(_LOOK, end - time.monotonic()), 0.0)):
                 if time.monotonic() >= end:
