@@ -35,7 +35,8 @@ _TINY, _SMALL, _ANY = struct.Struct("!BB4s"), struct.Struct("!BBH4s"), struct.St
 _BINARY = int(_FIN | Opcode.BINARY)
 #: A server's header before 126 to 65535 bytes: its second byte stands for these two.
 _USUAL, _USUAL_LENGTH = struct.Struct("!BBH"), 126
-_KEYS = 4 * 256
+#: Bytes of the system's randomness that are asked for at once, and what they are cut into.
+_KEYS, _KEY = 4 * 256, struct.Struct("4s")
 
 
 class Turns(NamedTuple):
@@ -142,8 +143,7 @@ class FrameWriter:
     """Makes one masked binary frame of each message, with a fresh key, in a buffer that is kept."""
 
     def __init__(self) -> None:
-        self._keys = b""
-        self._used = 0
+        self._keys: Iterator[tuple[bytes]] = iter(())
         self._memory = np.empty(0, np.uint64)
         # Of it, as much as the last image took: the next is as large nearly always.
         self._words = self._memory
@@ -192,7 +192,8 @@ class FrameWriter:
         yield turn
 
     def _key(self) -> bytes:
-        if self._used == len(self._keys):
-            self._keys, self._used = secrets.token_bytes(_KEYS), 0
-        self._used += 4
-        return self._keys[self._used - 4 : self._used]
+        found = next(self._keys, None)
+        if found is None:
+            self._keys = _KEY.iter_unpack(secrets.token_bytes(_KEYS))
+            found = next(self._keys)
+        return found[0]

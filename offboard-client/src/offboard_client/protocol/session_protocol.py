@@ -57,6 +57,8 @@ class SessionProtocol:
         self._echoes = False
         self._encoder = Encoder()
         self._layouts = wire.Layouts()
+        #: The form of the last reply that was right.
+        self._right: object = None
         self._checked = False
         self._asked = self._encoded = 0.0
         self.state: State = "handshake"
@@ -209,7 +211,9 @@ class SessionProtocol:
         arrived = self._now()
         reply = self._read_reply()
         self.state, self.warnings = "ready", self.warnings or reply.warnings
-        found = rows(reply.result, self._settings.limits)
+        form = self._layouts.form
+        found = rows(reply.result, self._settings.limits, alike=form is not None and form is self._right)
+        self._right = form
         encode_s, wait_s, begun = self._encoded - self._asked, arrived - self._encoded, self.websocket.begun or arrived
         step = Step(encode_s, wait_s, self._now() - arrived, reply.timing, arrived - begun)
         self.images.answered(step)

@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from .limits import WireLimits
+from .outline import Other, Outline
 from .packing import Array, Buffer, decode
 
 #: Layouts that one session has at most: with this camera and without it, and a number that has become longer.
@@ -32,14 +33,6 @@ REPAID, LONGEST_PAUSE = 8, 4096
 #: From this pause on only the last layout is kept.
 SELDOM = 16
 
-#: What msgpack writes before a number of each kind → how to read what follows.
-_NUMBERS = {
-    first: struct.Struct(f">{form}") for first, form in zip((0xCA, 0xCB, *range(0xCC, 0xD4)), "fdBHIQbhiq", strict=True)
-}
-_SMALL, _NEGATIVE = struct.Struct(">B"), struct.Struct(">b")
-_CONSTANTS = (0xC0, 0xC2, 0xC3)  # None, False, True
-_TEXT_SIZES, _BYTES_SIZES = {0xD9: 1, 0xDA: 2}, {0xC4: 1, 0xC5: 2, 0xC6: 4}
-
 
 class Layouts:
     """The layouts of one peer's messages. Not thread-safe."""
@@ -48,6 +41,9 @@ class Layouts:
         self._known: list[_Layout] = []
         self._sizes: deque[int] = deque(maxlen=MOST)
         self._pause = self._rest = self._read = 0
+        #: The form of the message that was read last: the same object for each with the same names, shapes, dtypes and
+        #: texts, so that only numbers and what is in arrays may differ. None where it fitted none that was learnt.
+        self.form: object = None
 
     def read(self, data: Buffer) -> dict[str, Any] | None:
         """The map in ``data``, as it was learnt; None where no layout fits it.
@@ -56,10 +52,13 @@ class Layouts:
         never read here.
         """
         size = len(data)
-        for layout in self._known:
-            if layout.size == size and readable(data) and (found := layout.read(data)) is not None:
-                self._read += 1
-                return found
+        if type(data) is bytes or readable(data):
+            for layout in self._known:
+                if layout.size == size and (found := layout.read(data)) is not None:
+                    self._read += 1
+                    self.form = layout
+                    return found
+        self.form = None
         return None
 
     def decode(self, data: Buffer, limits: WireLimits) -> Any:
@@ -88,7 +87,7 @@ class Layouts:
         self._read = 0
         if not readable(data):
             return
-        with contextlib.suppress(_Other):
+        with contextlib.suppress(Other):
             # To be compared with what nothing is like costs time with every message.
             kept = MOST if self._pause < SELDOM else 1
             self._known = [_Layout(data, value), *self._known[: kept - 1]]
@@ -105,23 +104,23 @@ class _Layout:
     __slots__ = ("_arrays", "_entries", "_inner", "_maps", "_narrow", "_numbers", "_parts", "_pick", "_same", "size")
 
     def __init__(self, data: Buffer, value: Mapping[str, Any]) -> None:
-        """Of a message and what it means. Raises _Other if there is more in it than maps, texts, numbers and arrays."""
+        """Of a message and what it means. Raises Other if there is more in it than maps, texts, numbers and arrays."""
         self.size = len(data)
         self._entries = 0
         self._maps: list[dict[str, Any]] = []
         self._inner: list[tuple[int, str, int]] = []
         self._arrays: list[tuple[int, str, tuple[int, ...], np.dtype[Any], int, int, bool]] = []
-        outline = _Outline(data)
+        outline = Outline(data)
         at = self._add(data, value, outline, 0)
         if outline.at != len(data):
-            raise _Other
+            raise Other
         if at < len(data):
             outline.same.append((at, len(data)))
         if sum(stop - start for start, stop in outline.same) > LARGEST:
-            raise _Other
+            raise Other
         self._set_parts(data, outline)
 
-    def _set_parts(self, data: Buffer, outline: _Outline) -> None:
+    def _set_parts(self, data: Buffer, outline: Outline) -> None:
         """How all of a message but its arrays is taken apart in one call, and which parts of it are what."""
         kinds = [(start, stop, f"{stop - start}s") for start, stop in outline.same]
         kinds += [(start, start + number.size, number.format[1:]) for *_, start, (number, _) in outline.numbers]
@@ -139,14 +138,14 @@ class _Layout:
             own = [(name, order[start]) for within, name, start, _ in outline.numbers if within == index]
             self._numbers.append((index, [name for name, _ in own], itemgetter(*[at for _, at in own], 0)))
 
-    def _add(self, data: Buffer, value: Mapping[str, Any], outline: _Outline, at: int) -> int:
+    def _add(self, data: Buffer, value: Mapping[str, Any], outline: Outline, at: int) -> int:
         """One map, and those in it; ``at``: where what is not in ``outline.same`` yet begins, before and after."""
         index = len(self._maps)
         names: dict[str, Any] = {}
         self._maps.append(names)
         self._entries += len(value)
         if self._entries > ENTRIES or index > ENTRIES or outline.map() != len(value):
-            raise _Other
+            raise Other
         for name, held in value.items():
             outline.text()
             names[name] = None
@@ -157,7 +156,7 @@ class _Layout:
             part = outline.value()
             if part is None:
                 if held is not None and type(held) not in (bool, str):
-                    raise _Other
+                    raise Other
                 names[name] = held
                 continue
             start, stop, number = part
@@ -170,7 +169,7 @@ class _Layout:
                 viewed = array.nbytes >= VIEWED and array.itemsize == 1
                 self._arrays.append((index, name, array.shape, array.dtype, start, stop, viewed))
             else:
-                raise _Other
+                raise Other
         return at
 
     def read(self, data: Buffer) -> dict[str, Any] | None:
@@ -192,106 +191,3 @@ class _Layout:
             else:
                 found[within][name] = np.ndarray(shape, dtype, bytes(data[start:stop]))
         return found[0]
-
-
-#: Where the part of an entry stands that differs from message to message, and how it is read if it is a number; None
-#: for an entry that is always the same.
-_Part = tuple[int, int, "tuple[struct.Struct, range | None] | None"] | None
-
-
-class _Outline:
-    """Where the parts of a message are that msgpack has decoded already."""
-
-    def __init__(self, data: Buffer) -> None:
-        self._data = data
-        self.at = 0
-        #: From where to where it is always the same; its numbers, each with its map, name and beginning.
-        self.same: list[tuple[int, int]] = []
-        self.numbers: list[tuple[int, str, int, tuple[struct.Struct, range | None]]] = []
-
-    def _byte(self) -> int:
-        self.at += 1
-        return self._data[self.at - 1]
-
-    def _size(self, wide: int) -> int:
-        self.at += wide
-        return int.from_bytes(self._data[self.at - wide : self.at], "big")
-
-    def _skip(self, wide: int) -> None:
-        size = self._size(wide)
-        self.at += size
-
-    def map(self) -> int:
-        """How many entries the map has that begins here."""
-        first = self._byte()
-        if first == 0xDE:
-            return self._size(2)
-        if first & 0xF0 != 0x80:
-            raise _Other
-        return first & 0x0F
-
-    def text(self) -> None:
-        """Pass a text."""
-        first = self._byte()
-        if first & 0xE0 == 0xA0:
-            self.at += first & 0x1F
-        elif first in _TEXT_SIZES:
-            self._skip(_TEXT_SIZES[first])
-        else:
-            raise _Other
-
-    def value(self) -> _Part:
-        """Pass the value of an entry; what of it differs from message to message."""
-        first = self._data[self.at]
-        if (number := _number(first)) is not None:
-            start = self.at + (number[1] is None)
-            self.at = start + number[0].size
-            return start, self.at, number
-        if first in _CONSTANTS:
-            self.at += 1
-        elif first & 0xF0 == 0x80:
-            return self._array()
-        else:
-            self.text()
-        return None
-
-    def _array(self) -> _Part:
-        """The map that stands for one: its data differs, all else about it is the same."""
-        found: list[tuple[int, int]] = []
-        for _ in range(self.map()):
-            self._key()
-            first = self._data[self.at]
-            if first in _BYTES_SIZES:
-                self.at += 1
-                size = self._size(_BYTES_SIZES[first])
-                found.append((self.at, self.at + size))
-                self.at += size
-            elif first & 0xF0 == 0x90:
-                self.at += 1
-                for _ in range(first & 0x0F):
-                    self.value()
-            else:
-                self.value()
-        if len(found) != 1:
-            raise _Other
-        return *found[0], None
-
-    def _key(self) -> None:
-        if self._data[self.at] == 0xC4:
-            self.at += 1
-            self._skip(1)
-        else:
-            self.text()
-
-
-class _Other(Exception):
-    """There is something in the message that no layout has."""
-
-
-def _number(first: int) -> tuple[struct.Struct, range | None] | None:
-    """How to read the number that begins so, and which numbers begin so if it is the number itself."""
-    if first < 0x80:
-        return _SMALL, range(128)
-    if first >= 0xE0:
-        return _NEGATIVE, range(-32, 0)
-    return (_NUMBERS[first], None) if first in _NUMBERS else None

@@ -102,7 +102,8 @@ class Encoder:
         if type(value) is not np.ndarray:
             return _pack_special(value)
         marker = _pack_array(value)
-        if not LARGE <= value.nbytes < 2**32:  # more is too much for msgpack, and it says so
+        size = value.nbytes
+        if size < LARGE or size >= 2**32:  # more is too much for msgpack, and it says so
             return marker
         data: memoryview = marker[b"data"]
         try:

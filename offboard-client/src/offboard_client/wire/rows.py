@@ -58,8 +58,11 @@ class Rows(Sequence[Row]):
         return {"action": step} if self._times is None else {"action": step, "timestamp": self._times[i]}
 
 
-def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS) -> Sequence[Row] | None:
+def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS, *, alike: bool = False) -> Sequence[Row] | None:
     """The rows of a reply's ``result``: of its columns, or as they came. None and ``[]`` stay what they are.
+
+    ``alike``: one of the same form (:attr:`~.layouts.Layouts.form`) was found right before, so that only numbers are
+    looked at.
 
     ``action`` of a row is a map in either case; a bare vector is its ``action``. Raises BadMessage for another form or
     more than ``limits`` allow, and InvalidAction where a number is not finite or a name of the protocol holds what it
@@ -69,7 +72,7 @@ def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS) -> Sequence[Row] | No
         return None
     if isinstance(result, _MAP):
         if "columns" in result:
-            return _from_columns(result["columns"], limits)
+            return _from_columns(result["columns"], limits, alike)
         result = [result]
     if not isinstance(result, list):
         raise BadMessage(f"the server's result is a {type(result).__name__}, where rows or columns were expected")
@@ -95,23 +98,28 @@ def columns(found: Sequence[Row]) -> dict[str, NDArray[Any]]:
     return {name: np.stack([row["action"][name] for row in found]) for name in names}
 
 
-def _from_columns(columns: Any, limits: WireLimits) -> Rows:
+def _from_columns(columns: Any, limits: WireLimits, alike: bool) -> Rows:
     if not isinstance(columns, _MAP):
         raise BadMessage("the server's columns are not a map")
-    found: dict[str, Any] = columns
-    action, times = found.get("action"), found.get("timestamp")
+    action, times = columns.get("action"), columns.get("timestamp")
     named: dict[str, Any] = {VECTOR: action} if isinstance(action, _ARRAY) else _named(action)
+    if not alike:
+        _check_columns(named, times, limits)
+    length = 0
+    for column in named.values():
+        if not is_finite(column):
+            raise _not_finite()
+        length = len(column)
+    check_actions(named)
+    return Rows(named, None if times is None else _in_order(times.dtype.str, times.tobytes()), length)
+
+
+def _check_columns(named: dict[str, Any], times: Any, limits: WireLimits) -> None:
     each = list(named.values()) if times is None else [*named.values(), times]
     lengths = {len(one) if isinstance(one, _ARRAY) and one.ndim else -1 for one in each}
     if len(lengths) != 1 or -1 in lengths or (times is not None and times.ndim != 1):
         raise _odd_columns()
-    length = lengths.pop()
-    limits.check_chunk(length, len(named))
-    for column in named.values():
-        if not is_finite(column):
-            raise _not_finite()
-    check_actions(named)
-    return Rows(named, None if times is None else _in_order(times.dtype.str, times.tobytes()), length)
+    limits.check_chunk(lengths.pop(), len(named))
 
 
 def _odd_columns() -> BadMessage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .batching import LONGEST_IN_ALL, OVERDUE_S, OVERDUE_TIMES, REMEMBERED, SOON, BatchWindow
 from .checks import check_action, check_observation
 from .context import ContextReader
-from .exchange import Exchange, Pipeline, Result, Serializer
+from .exchange import Exchange
 from .lease import ModelSpec
 from .meta import contract
 from .model_loader import Failure
@@ -17,6 +17,7 @@ from .model_thread import ModelThread
 from .observers import ExchangeRecord, Observer, Observers, make_observers, name_observers
 from .past import Past
 from .paths import HIDDEN, without_paths, without_paths_in
+from .pipeline import Pipeline, Result, Serializer
 from .records import SessionRecords
 from .service import AGAIN, OnProgress, PolicyService
 from .session import ServiceSession

@@ -10,10 +10,14 @@ from typing import Any
 
 from offboard_client.errors import InferTimeout, ModelLost, OffboardError, PolicyFailed, from_code, told
 
-from ..types import Chunk, Policy, apart, raised
-from .exchange import Exchange, Result
+from ..types import Chunk, Policy, apart, ask, raised
+from .exchange import Exchange
+from .pipeline import Result
 
 log = logging.getLogger(__name__)
+# For type checkers a policy of sessions that they do not know.
+_POLICY: Any = Policy
+_ONE_BY_ONE = _POLICY.infer_many
 
 
 class Call:
@@ -61,6 +65,9 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
     It does not say whose input it was, and cannot be made again: sessions that remember an episode may have gone on by
     a step. So from then on each of them is asked alone, until it has been answered: then only whose input it is fails.
     """
+    many: Any = policy.infer_many
+    if len(batch) == 1 and getattr(many, "__func__", None) is _ONE_BY_ONE:
+        return [_infer_alone(batch[0])]
     items = [exchange.item() for exchange in batch]
     try:
         results = policy.infer_many(items)
@@ -84,6 +91,15 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
         shared = f"{failure.text} ({len(batch)} robots shared the call; for now each of them is asked alone)"
         failure = from_code(failure.code, shared)
     return [failure] * len(batch)
+
+
+def _infer_alone(exchange: Exchange) -> Result:
+    """What comes of it where one item is asked for as any policy does that says nothing else about batches."""
+    pipeline = exchange.pipeline
+    result = _checked(ask(pipeline.session, exchange.inputs, exchange.context))
+    if pipeline.alone and not isinstance(result, OffboardError):
+        pipeline.alone = False
+    return result
 
 
 def _checked(result: object) -> Result:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -90,29 +90,42 @@ def _are_steps(value: Any) -> bool:
     return all(before < after for before, after in pairwise([*cast("Sequence[int]", value), 0]))
 
 
-def check_observation(observation: Observation, meta: CodecMeta) -> None:
+def check_observation(observation: Observation, meta: CodecMeta) -> list[str] | None:
     """Every declared name is there, in its declared shape and dtype, and finite. Raises BadObservation.
 
     Models take wrong widths, NaN and doubled ranges without a word and answer plausible numbers; so nothing that
-    the handshake did not promise reaches one.
+    the handshake did not promise reaches one. For another observation with the same names, shapes, dtypes and texts
+    :func:`check_numbers` of what this returns is enough; None: nothing less than this is.
     """
+    floats: list[str] | None = []
     for name, field in meta.observation.items():
         value = observation.get(name)
         if value is None:
             if field.required:
                 raise BadObservation(_missing(name, observation, meta))
         elif isinstance(value, _ARRAY) and field.dtype != "str":
-            _check_array(name, value, field)
+            if _check_array(name, value, field) and floats is not None:
+                floats.append(name)
         elif field.dtype == "str":
             if not isinstance(value, str):
                 raise BadObservation(f"{name} is {type(value).__name__}; expected a string")
         elif isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
             _check_array(name, np.asarray(value), field)
+            floats = None
         elif field.dtype is not None or field.shape is not None:
             raise BadObservation(f"{name} is {type(value).__name__}; expected {_spell(field)}")
+    return floats
 
 
-def _check_array(name: str, array: Array, field: Field) -> None:
+def check_numbers(observation: Observation, names: Iterable[str]) -> None:
+    """The arrays of these names are finite. Raises BadObservation."""
+    for name in names:
+        if not is_finite(observation[name]):
+            raise _not_finite(name, observation[name])
+
+
+def _check_array(name: str, array: Array, field: Field) -> bool:
+    """Whether it is one that need not have been finite."""
     dtype, shape = array.dtype, field.shape
     if field.dtype == "uint8" and dtype != _UINT8:
         raise BadObservation(f"{name} has dtype {dtype}; expected uint8 (0 to 255, RGB)")
@@ -120,9 +133,16 @@ def _check_array(name: str, array: Array, field: Field) -> None:
         raise BadObservation(f"{name} has dtype {dtype}; expected {_spell(field)}")
     if shape is not None and not fits(array.shape, shape) and not (array.size == 1 and shape in ((), (1,))):
         raise BadObservation(f"{name} has shape {array.shape}; expected {_spell(field)}")
-    if dtype.kind == "f" and not is_finite(array):
-        where = np.argwhere(~np.isfinite(array))[0].tolist()
-        raise BadObservation(f"{name} is not finite at index {where}; check the sensor or the estimator behind it")
+    if dtype.kind != "f":
+        return False
+    if not is_finite(array):
+        raise _not_finite(name, array)
+    return True
+
+
+def _not_finite(name: str, array: Array) -> BadObservation:
+    where = np.argwhere(~np.isfinite(array))[0].tolist()
+    return BadObservation(f"{name} is not finite at index {where}; check the sensor or the estimator behind it")
 
 
 def _missing(name: str, observation: Observation, meta: CodecMeta) -> str:

@@ -3,81 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from threading import Lock
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed, told
 from offboard_client.wire import DEADLINE_MS, SEQ
 
-from ..catalog import ResolvedCodec
 from ..types import NO_CONTEXT, Chunk, Item, Observation, Session
-from .checks import MAX_STEPS, check_action, check_length, check_observation
-from .context import ContextReader
+from .checks import MAX_STEPS, check_action, check_length, check_numbers, check_observation
+from .pipeline import Deliver, Pipeline, Result
 from .records import Kept, SessionRecords
-from .stats import SessionStats
 
 log = logging.getLogger(__name__)
 
-#: What the model answered, or why it could not: a chunk, None for "nothing new", or an error.
-Result = Chunk | None | OffboardError
-
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-#: Called on the event loop with the frame that answers, and the error it tells of, if any. The frame is None where the
-#: serializer could not make one: then the error is all that there is to tell.
-Deliver = Callable[[Any, "OffboardError | None"], None]
-
-
-class Serializer(Protocol):
-    """A frontend's two translations. Both run off the event loop, on whichever thread is free."""
-
-    def read(self, frame: Any) -> tuple[Observation, list[str]]:
-        """A frame as an observation in canonical names, with warnings for the robot's operator."""
-        ...
-
-    def write(self, result: Result, timing: dict[str, float], observation: Observation, warnings: list[str]) -> Any:
-        """The frame that answers. Raises an OffboardError if this serializer has no form for the result."""
-        ...
-
-
-class Pipeline:
-    """What the exchanges of one session share: its episode on the model, its codec, its serializer and its counters.
-
-    ``alone``: the session took part in a call that failed as a whole, and shares none until it has been answered.
-    ``translating``: held while what began last is translated; see :meth:`Exchange.begins`. ``watch``: observers see it.
-    """
-
-    __slots__ = (
-        "_make_serializer", "alone", "codec", "context", "last_encode_ms", "records", "serializer", "session",
-        "stats", "translating",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        session: Session,
-        codec: ResolvedCodec,
-        make_serializer: Callable[[], Serializer],
-        stats: SessionStats,
-        context: ContextReader,
-    ) -> None:
-        self.session = session
-        self.codec = codec
-        self.context = context
-        self.stats = stats
-        self.last_encode_ms = 0.0
-        self.alone = False
-        self.translating = Lock()
-        self.records: SessionRecords | None = None
-        self.renew_serializer(make_serializer)
-
-    def renew_serializer(self, make_serializer: Callable[[], Serializer] | None = None) -> None:
-        """From now on exchanges use a serializer of their own; those under way keep theirs."""
-        self._make_serializer = make_serializer or self._make_serializer
-        self.serializer = self._make_serializer()
 
 
 class Exchange:
@@ -148,9 +90,17 @@ class Exchange:
             limit = seen.get(DEADLINE_MS)
             if limit is not None:
                 self.deadline = self.arrived + float(limit) / 1e3
-            observation, brought = reader.split(seen)
-            self.observation = observation
-            check_observation(observation, codec.meta)
+            form = getattr(self._serializer, "form", None)
+            floats = None if form is None else pipeline.right.get(form)
+            if floats is None:
+                observation, brought = reader.split(seen)
+                self.observation = observation
+                floats = check_observation(observation, codec.meta)
+                if form is not None and floats is not None and not brought:
+                    pipeline.is_right(form, floats)
+            else:
+                observation, brought = seen, _NOTHING
+                check_numbers(observation, floats)
             self.inputs = self._encode(observation)
             if brought:
                 self.context = reader.tell(brought, observation, codec, self._encode)

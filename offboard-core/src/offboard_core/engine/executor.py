@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from ..types import Policy
-from .exchange import Exchange, Pipeline
+from .exchange import Exchange
+from .pipeline import Pipeline
 
 T = TypeVar("T")
 

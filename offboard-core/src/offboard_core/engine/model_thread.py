@@ -26,7 +26,8 @@ from ..types import Chunk, Policy
 from .at_once import Promise
 from .batching import Work
 from .calls import Call, infer, too_late
-from .exchange import Exchange, Result
+from .exchange import Exchange
+from .pipeline import Result
 from .translators import Translators
 
 log = logging.getLogger(__name__)

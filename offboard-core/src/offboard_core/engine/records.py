@@ -15,7 +15,8 @@ from ..types import Chunk, Observation
 from .observers import ExchangeRecord, Observers
 
 if TYPE_CHECKING:
-    from .exchange import Exchange, Result
+    from .exchange import Exchange
+    from .pipeline import Result
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -29,11 +29,11 @@ from ..types import Policy, Session
 from .configuration import CODEC, Configuration
 from .context import ContextReader
 from .controls import check_kept, describe_controls
-from .exchange import Pipeline, Serializer
 from .lease import Lease, ModelSpec, OnStatus
 from .meta import build_meta
 from .model_slot import ModelSlot
 from .observers import Observer, Observers
+from .pipeline import Pipeline, Serializer
 from .records import SessionRecords
 from .session import ServiceSession
 from .stats import ServerStats, SessionStats

@@ -15,10 +15,11 @@ from offboard_client.wire import CONFIGURE
 
 from .configuration import Configuration
 from .controls import answered, put_params
-from .exchange import Deliver, Exchange, Pipeline
+from .exchange import Exchange
 from .lease import Lease
 from .model_slot import ModelSlot
 from .observers import ExchangeRecord
+from .pipeline import Deliver, Pipeline
 from .records import SessionRecords
 
 T = TypeVar("T")

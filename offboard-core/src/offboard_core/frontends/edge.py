@@ -142,6 +142,10 @@ class _EdgeSerializer:
         found = getattr(self._inner, "image_files", None)
         return found if isinstance(found, int) else None
 
+    @property
+    def form(self) -> object:
+        return getattr(self._inner, "form", None)
+
     def write(self, result: Result, timing: dict[str, float], observation: Observation, warnings: list[str]) -> Any:
         if isinstance(result, OffboardError):
             result = self._edge.error(result)

@@ -16,7 +16,7 @@ from .context import NO_CONTEXT, InferContext
 from .control import Control, NoParams
 from .elsewhere import Elsewhere
 from .health import Health
-from .policy import Item, Policy, Session, raised
+from .policy import Item, Policy, Session, ask, raised
 from .progress import Progress, ReportProgress, sized
 from .values import CodecMeta, Feature, Field, Observation, fits, is_image
 
@@ -49,6 +49,7 @@ __all__ = [
     "Session",
     "Stage",
     "apart",
+    "ask",
     "decodes",
     "encodes",
     "fits",

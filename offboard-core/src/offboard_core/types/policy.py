@@ -111,19 +111,8 @@ class Policy(MayBlock, abc.ABC, Generic[S]):
         answered from the same memory is refused, for it holds what was written last. The next call may reuse it.
         The default runs them one by one, and what one raises is its own answer.
         """
-        results: list[Chunk | OffboardError | None] = []
-        for item in batch:
-            try:
-                result = item.session.infer(item.inputs, item.context)
-                # One's answer is no other's memory.
-                results.append(result.copy() if len(batch) > 1 and isinstance(result, Chunk) else result)
-            except OffboardError as error:
-                results.append(error)
-            # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
-            except BaseException as error:
-                log.exception("the policy failed on one observation")
-                results.append(raised(error, item.inputs))
-        return results
+        # One's answer is no other's memory.
+        return [ask(item.session, item.inputs, item.context, own=len(batch) > 1) for item in batch]
 
     def batch_key(self, item: Item[S]) -> Hashable:
         """Only items of equal keys share a batch.
@@ -150,6 +139,21 @@ class Policy(MayBlock, abc.ABC, Generic[S]):
 
     def close(self) -> None:
         """Release the weights or stop the child. Called once; no call follows."""
+
+
+def ask(
+    session: Session, inputs: Mapping[str, Any], context: InferContext, *, own: bool = False
+) -> Chunk | OffboardError | None:
+    """What a session answers, or the error that it raises. ``own``: in memory that is only that answer's."""
+    try:
+        result = session.infer(inputs, context)
+        return result.copy() if own and isinstance(result, Chunk) else result
+    except OffboardError as error:
+        return error
+    # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
+    except BaseException as error:
+        log.exception("the policy failed on one observation")
+        return raised(error, inputs)
 
 
 def raised(error: BaseException, inputs: Mapping[str, Any] | None = None) -> PolicyFailed:

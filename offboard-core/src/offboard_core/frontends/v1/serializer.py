@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from offboard_client import wire
 from offboard_client.errors import BadMessage, OffboardError
-from offboard_client.wire import SEQ, canonical, error_frame, refuse_forms
+from offboard_client.wire import DEADLINE_MS, SEQ, canonical, error_frame, refuse_forms
 
 from ... import frontends
 from ...catalog import ResolvedCodec
@@ -35,6 +35,9 @@ class V1Serializer:
         self._layouts = wire.Layouts()
         self._encoder = wire.Encoder()
         self._refused_seq: int | None = None
+        #: As of a Serializer; and the last one whose reserved names hold what they must, whatever their numbers.
+        self.form: object = None
+        self._reserved: object = None
         #: How many images of the last observation came as files.
         self.image_files = 0
 
@@ -59,9 +62,15 @@ class V1Serializer:
     ) -> tuple[Observation, list[str]]:
         if not isinstance(frame, str) and len(frame) <= limits.message_bytes:
             observation = self._layouts.read(frame)
-            if observation is not None and _reserved_are_right(observation):
-                self._text, self.image_files = False, 0
-                return observation, []
+            if observation is not None:
+                form = self._layouts.form
+                if form is self._reserved or _reserved_are_right(observation):
+                    self.form = form
+                    if DEADLINE_MS not in observation:
+                        self._reserved = form
+                    self._text, self.image_files = False, 0
+                    return observation, []
+        self.form = None
         self._text = isinstance(frame, str)
         raw = cast("dict[str, Any]", {})
         try:
