@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from offboard_client import BadMessage, BadObservation, OffboardError, ProtocolError
+from offboard_client import BadMessage, BadObservation, OffboardError, ProtocolError, ServerChanged
 from offboard_client.cli import show_handshake, synthetic_observation
 from offboard_client.protocol import check_meta, parse_address
 from offboard_client.session import check_same
@@ -89,6 +89,10 @@ ODD = [
     ({"compiled": {"used": 1, "how": "x", "problems": []}}, r"meta\.compiled is"),
     ({"compiled": {"used": True, "problems": []}}, r"meta\.compiled is"),
     ({"compiled": {"used": True, "how": "x", "problems": "none"}}, r"meta\.compiled is"),
+    ({"compiled": {"used": True, "how": "x", "problems": [], "tolerance": "little"}}, r"meta\.compiled is"),
+    ({"compiled": {"used": True, "how": "x", "problems": [], "difference": -1.0}}, r"meta\.compiled is"),
+    ({"compiled": {"used": True, "how": "x", "problems": [], "batch_sizes": [0]}}, r"meta\.compiled is"),
+    ({"compiled": {"used": True, "how": "x", "problems": [], "speedup": "much"}}, r"meta\.compiled is"),
 ]
 
 
@@ -231,6 +235,21 @@ def handshake(frame, status, meta):
 
 class _Settings:
     address = parse_address("h")
+
+
+def compiled(**said):
+    return {"checkpoint_id": "1", "compiled": {"used": True, "how": "x", "tolerance": 0.0, "problems": [], **said}}
+
+
+@pytest.mark.rule("M-1", "M-28")
+def test_what_each_load_measures_of_what_it_compiled_is_no_other_model():
+    """A server that was started anew, or another replica, is never as fast as the one before to the last digit."""
+    check_same(compiled(speedup=1.15), compiled(speedup=1.12, difference=1e-6), _Settings())
+    check_same(compiled(), compiled(used=False, problems=["no compiler"]), _Settings())
+    check_same({"checkpoint_id": "1"}, compiled(), _Settings())
+    check_same({"checkpoint_id": "1", "compiled": None}, compiled(), _Settings())
+    with pytest.raises(ServerChanged, match=r"compile_tolerance was 0 and is 0\.1"):
+        check_same({"checkpoint_id": "1"}, compiled(tolerance=0.1), _Settings())
 
 
 def reply(frame, result, kind):

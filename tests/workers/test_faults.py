@@ -240,6 +240,22 @@ class TestEnds:
             until(lambda: policy.health().state == "failed", "it is given up")
             assert "has loaded something else than before: its policy declares other things" in policy.health().reason
 
+    def test_one_that_compiles_comes_back_with_what_came_of_it_this_time(self, tmp_path):
+        """No load is as fast as the one before to the last digit."""
+        file = tmp_path / "been"
+        odd = (
+            f"import pathlib\nfile, true = pathlib.Path({str(file)!r}), main.Hosted.described\n"
+            "main.Hosted.described = lambda s: {**(d := true(s)), 'meta': {**d['meta'], 'compiled': file.exists()}}\n"
+        )
+        with loaded(python=_program(tmp_path, odd)) as policy:
+            assert policy.meta["compiled"] is False
+            file.touch()
+            with pytest.raises(PolicyFailed):
+                do(policy.new_session(policy.params()), "kill")
+            back(policy)
+            assert policy.meta["compiled"] is True
+            assert policy.meta["chunk_length"] == 2
+
     def test_a_session_that_is_opened_meanwhile_begins_when_it_is_back(self):
         with loaded() as policy:
             with pytest.raises(PolicyFailed):

@@ -189,10 +189,23 @@ def _is_compiled(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     found = cast("dict[str, Any]", value)
-    return _is_bool(found.get("used")) and _is_text(found.get("how")) and _is_texts(found.get("problems"))
+    sizes, speedup = found.get("batch_sizes", []), found.get("speedup")
+    return (
+        _is_bool(found.get("used"))
+        and _is_text(found.get("how"))
+        and _is_texts(found.get("problems"))
+        and all(_is_number(found.get(name, 0)) and found.get(name, 0) >= 0 for name in ("tolerance", "difference"))
+        and isinstance(sizes, list)
+        and all(map(_is_count, cast("list[Any]", sizes)))
+        and (speedup is None or _is_number(speedup))
+    )
 
 
 _TEXT = (_is_text, "text")
+_COMPILED = (
+    "a map with used, true or false, how, a text, problems, a list of texts; and tolerance, difference, speedup, "
+    "numbers, and batch_sizes, numbers from 1 up"
+)
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("type", "host", "checkpoint_path", "checkpoint_id", "experiment_name", "device"), _TEXT),
     **dict.fromkeys(("offboard_version", "codec", "codec_source", "spec_hash"), _TEXT),
@@ -213,6 +226,6 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_delay_steps": (_is_steps, "a whole number from 0 up"),
     "history": (_is_history, f"a map with observation, a list of names, and offsets_sec, {OFFSETS}"),
     "conventions": (_is_text_map, "a map from names to texts"),
-    "compiled": (_is_compiled, "a map with used, true or false, how, a text, and problems, a list of texts"),
+    "compiled": (_is_compiled, _COMPILED),
     "controls": (_is_controls, "a map from names to summary, params and answers"),
 }

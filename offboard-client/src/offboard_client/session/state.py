@@ -14,8 +14,8 @@ from ..wire import CONFIGURE, check_declared, checked_control
 
 #: Characters of a field that has changed.
 _SHOWN = 60
-#: What replicas of one model may have each its own of.
-_ITS_OWN = {"device"}
+#: What replicas of one model may have each its own of: where it lies, and what compiling it gained there.
+_ITS_OWN = {"device", "compiled"}
 
 
 class SessionFacts:
@@ -135,8 +135,10 @@ def changed(answer: Mapping[str, Any]) -> dict[str, Any]:
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], settings: Settings) -> None:
     """Raises ServerChanged if a new connection's handshake says another thing than the old one's.
 
-    The device may be another one: a server leads whoever lost a replica of a model to the next.
+    The device may be another one: a server leads whoever lost a replica of a model to the next. So may be what came of
+    compiling it, which each load measures; not how far it may be from the model's own numbers.
     """
+    old, new = (_with_tolerance(meta) for meta in (old, new))
     names = sorted({*old, *new} - _ITS_OWN)
     texts = {name: (_text(old.get(name)), _text(new.get(name))) for name in names}
     changed = [
@@ -147,6 +149,12 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], settings: Setting
             f"{settings.address} serves something else than before the connection was lost: {'; '.join(changed)}. "
             "Open a new session, and check what it asks for and answers"
         )
+
+
+def _with_tolerance(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The handshake, and how far its answers may be from those of the model as it is: 0 where nothing is compiled."""
+    compiled = cast("Mapping[str, Any]", meta.get("compiled") or {})
+    return {**meta, "compile_tolerance": compiled.get("tolerance") or 0}
 
 
 def _text(value: Any) -> str:

@@ -16,6 +16,26 @@ from offboard_client.plugins import changeable, describe
 
 from ..types import NO_CONTEXT, Array, Checkpoint, Chunk, Field, InferContext, is_array
 
+# -- what a policy declares ------------------------------------------------------------------------------------------
+
+
+def again(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any] | None:
+    """What holds of what a process declares, after what the one ``before`` it did; None where that is something else.
+
+    What came of compiling is measured by each of them, and may be another thing; whoever has the old ``meta`` is told.
+    """
+    if before is None:
+        return now
+    if {**now, "meta": {}} != {**before, "meta": {}} or _settled(now) != _settled(before):
+        return None
+    before["meta"].update(now["meta"])
+    return before
+
+
+def _settled(declared: Mapping[str, Any]) -> dict[str, Any]:
+    return {**declared["meta"], "compiled": "compiled" in declared["meta"]}
+
+
 # -- answers ---------------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +195,6 @@ def _hint_in(told: Any) -> Any:
 
 
 __all__ = [
-    "checkpoint_in", "checkpoint_out", "chunk_in", "chunk_out", "class_in", "class_out", "context_in", "context_out",
-    "error_in", "error_out", "values_out",
+    "again", "checkpoint_in", "checkpoint_out", "chunk_in", "chunk_out", "class_in", "class_out", "context_in",
+    "context_out", "error_in", "error_out", "values_out",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from ..types import Elsewhere, Health, ReportProgress
 from .channel import ANSWER_BYTES, QUESTION_BYTES, Channel, Gone
 from .ears import Ears
 from .ends import OUT_OF_MEMORY, explained
-from .forms import error_in
+from .forms import again, error_in
 from .interpreter import PATIENCE
 from .isolation import Isolation
 
@@ -61,7 +61,7 @@ class Worker:
         self._version = ""
         self.generation = 0
         self.infer_timeout = isolation.infer_timeout
-        #: What the policy declares; the same for each process.
+        #: What the policy declares; the same for each process, but for what came of compiling it.
         self.described: dict[str, Any] | None = None
         self._report: ReportProgress = _nobody
         self._channel: Channel | None = None
@@ -254,9 +254,9 @@ class Worker:
             raise LoadFailed(f"{self._name} sent what cannot be: {error}{late}") from None
         finally:
             self._deadlines.pop(child, None)
-        if self.described is not None and described != self.described:
+        if (declared := again(self.described, described)) is None:
             raise LoadFailed(f"{self._name} has loaded something else than before: its policy declares other things")
-        self.described, self._version = described, ears.python
+        self.described, self._version = declared, ears.python
         self.generation += 1
         return True
 
