@@ -1,5 +1,7 @@
 """A model that was made faster is used for what it answers as the model does, and for nothing else."""
 
+import weakref
+
 import numpy as np
 import pytest
 from offboard_client.errors import LoadFailed, ModelLost
@@ -52,6 +54,14 @@ def proven(fast, sizes=(1, 4), tolerance=0.0, eager=model, policy=Summing, **mor
         policy(call), call, make_trials(INPUTS, sizes), how="by hand", tolerance=tolerance, report=said.append, **more
     )
     return proof, call, said
+
+
+def ready(fast, sizes):
+    """Also the policy, whose loader has still to say what came of it."""
+    call = fast_call(fast)
+    policy = Summing(call)
+    trials = make_trials(INPUTS, sizes)
+    return policy, prove(policy, call, trials, how="by hand", report=lambda _: None), call
 
 
 def asked(call, robots):
@@ -279,6 +289,51 @@ def test_one_that_fails_while_a_robot_waits_is_left_to_the_model(caplog):
     assert "is not asked any more" in caplog.text
     broken.clear()
     assert call.proven == frozenset()
+
+
+def test_of_two_sizes_the_one_that_did_not_fail_stays():
+    broken = []
+
+    def fast(states, seeds):
+        if broken and len(states) == 4:
+            raise RuntimeError("out of memory\nwhile it was used")
+        return model(states, seeds)
+
+    policy, proof, call = ready(fast, sizes=(1, 4))
+    said = policy.meta = {"device": "cuda", "compiled": proof.meta()}
+    broken.append(1)
+    for _ in range(2):
+        asked(call, 4)
+    assert policy.meta == {"device": "cuda", "compiled": proof.meta()}
+    assert policy.meta["compiled"]["batch_sizes"] == [1]
+    assert policy.meta["compiled"]["problems"] == [
+        "for 4 robots in a call: it failed while a robot waited: RuntimeError: out of memory"
+    ]
+    # Who was told before has what was told then.
+    assert said["compiled"]["batch_sizes"] == [1, 4]
+    assert said["compiled"]["problems"] == []
+
+
+def test_a_policy_that_says_nothing_of_it_or_has_gone_says_nothing_of_its_failure():
+    broken = []
+
+    def fast(states, seeds):
+        if broken:
+            raise RuntimeError("out of memory")
+        return model(states, seeds)
+
+    for gone in (False, True):
+        broken.clear()
+        policy, proof, call = ready(fast, sizes=(1,))
+        held = weakref.ref(policy)
+        broken.append(1)
+        if gone:
+            del policy
+            assert held() is None, "what was proven keeps its policy, and the model's memory with it"
+        asked(call, 1)
+        assert not proof.used
+        if not gone:
+            assert "compiled" not in policy.meta
 
 
 def test_what_is_asked_is_the_same_at_every_load_and_like_what_robots_send():

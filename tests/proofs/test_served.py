@@ -72,6 +72,32 @@ def test_the_handshake_and_the_status_say_whether_it_is_used_and_why_not():
     assert plain["spec_hash"] == same["spec_hash"] == other["spec_hash"], "the same model, however it is computed"
 
 
+@pytest.mark.rule("M-28", "M-10")
+def test_who_comes_after_it_has_failed_is_told_that_it_is_not_used_any_more():
+    broken = []
+
+    def double(state):
+        if broken:
+            raise RuntimeError("out of memory")
+        return state + state
+
+    with InferenceServer({"only": doubling(double)}, port=0) as server, robot(server) as one:
+        before = one.opened()["meta"]
+        broken.append(1)
+        assert one.ask({"state": np.array([1, 2, 3], np.float32)})["result"][0]["action"].tolist() == [2, 4, 6]
+        with robot(server) as other:
+            after = other.opened()["meta"]
+        [replica] = get_json(server, "/api/v1/status")["replicas"]
+    assert before["compiled"]["used"] is True
+    assert after["compiled"] == replica["compiled"]
+    assert after["compiled"]["used"] is False
+    assert after["compiled"].keys() == {"used", "how", "tolerance", "problems"}
+    assert after["compiled"]["problems"] == [
+        "for one robot in a call: it failed while a robot waited: RuntimeError: out of memory"
+    ]
+    assert after["spec_hash"] == before["spec_hash"]
+
+
 class Standing:
     """A compiler that stands at a door until the test lets it go on."""
 

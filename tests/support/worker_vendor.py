@@ -112,6 +112,14 @@ class PupilSession(Session):
     def types(self, inputs, context):
         return Chunk(np.frombuffer(repr({k: _typed(v) for k, v in inputs.items()}).encode(), np.uint8)[:, None])
 
+    def gives_up(self, inputs, context):
+        """What was compiled fails, and the model answers."""
+        self.policy.meta = {
+            **self.policy.meta,
+            "compiled": {"used": False, "how": "by hand", "problems": ["it failed"]},
+        }
+        return Chunk(np.zeros((1, 1)))
+
     def nothing(self, inputs, context):
         return None
 
@@ -212,6 +220,9 @@ class Pupil(Policy):
         self.calls = 0
         if options.declares:
             self.meta = {"name": np.str_("a"), "odd": {1, 2} if options.declares == "a set" else 1}
+        if options.load == "compiled":
+            compiled = {"used": True, "how": "by hand", "speedup": float(os.getpid()), "problems": []}
+            self.meta = {**self.meta, "compiled": compiled}
         self.controls = {
             "mark": Control(
                 summary="Marks a place.", run=self.mark, params=Mark, answers={"marked": "how often", "of": "whose"}

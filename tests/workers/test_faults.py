@@ -256,6 +256,25 @@ class TestEnds:
             assert policy.meta["compiled"] is True
             assert policy.meta["chunk_length"] == 2
 
+    def test_what_came_of_compiling_is_measured_anew_and_said_as_it_is_by_then(self):
+        with loaded(PupilOptions(load="compiled")) as policy:
+            first, session = policy.meta["compiled"], policy.new_session(policy.params())
+            assert first["used"] is True
+            do(session, "gives_up")
+            assert policy.meta["compiled"] == {"used": False, "how": "by hand", "problems": ["it failed"]}
+            assert policy.meta["chunk_length"] == 2
+            do(session, "count")
+            with pytest.raises(PolicyFailed):
+                do(session, "kill")
+            back(policy)
+            assert policy.meta["compiled"]["used"] is True
+            assert policy.meta["compiled"]["speedup"] != first["speedup"]
+
+    def test_news_that_are_none_are_no_answer(self, tmp_path):
+        odd = "main.Hosted._news = lambda self: [[1]]\n"
+        with loaded(python=_program(tmp_path, odd)) as policy, pytest.raises(PolicyFailed, match="sent no answer"):
+            policy.new_session(policy.params())
+
     def test_a_session_that_is_opened_meanwhile_begins_when_it_is_back(self):
         with loaded() as policy:
             with pytest.raises(PolicyFailed):

@@ -33,6 +33,8 @@ class FastCall:
         self._tried: set[Hashable] = set()
         self._mode: Literal["proven", "eager", "trying"] = "proven"
         self.failure: Exception | None = None
+        #: Told of a kind that is proven no more, and why: the faster function has failed while a robot waited.
+        self.when_given_up: Callable[[Hashable, Exception], None] | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What ``eager`` answers, or the faster function in its place."""
@@ -45,10 +47,12 @@ class FastCall:
             return self._eager(*args, **kwargs)
         try:
             return self._programs[kind](*args, **kwargs)
-        except Exception:
+        except Exception as error:
             log.exception("what was compiled failed, and is not asked any more: the model answers as it is")
             self._proven.discard(kind)
             del self._programs[kind]
+            if self.when_given_up is not None:
+                self.when_given_up(kind, error)
             return self._eager(*args, **kwargs)
 
     @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 _SAID = 300
 
 Answers = list[list[Chunk]]
+#: For how many robots, and which kinds of calls they were.
+Passed = list[tuple[int, frozenset[Hashable]]]
 
 
 class _Unfit(Exception):
@@ -54,7 +58,7 @@ class Proof:
         said: dict[str, Any] = {"used": self.used, "how": self.how, "tolerance": self.tolerance}
         if self.used:
             said |= {"batch_sizes": self.batch_sizes, "difference": self.difference, "speedup": self.speedup}
-        return {**said, "problems": self.problems}
+        return {**said, "problems": [*self.problems]}
 
     def refuse(self, why: str) -> None:
         """Add a problem, and tell the log."""
@@ -82,12 +86,13 @@ def prove(
     faster one that remembers what it was asked before is found out. ``how``: what makes it faster, in a word.
 
     Slow, for it compiles; to be called by a loader, on its thread. ``report`` is told of each step; what it raises
-    leaves. Raises LoadFailed where the faster model broke the device, so that nothing can be asked any more.
+    leaves. Where the faster model fails later, the proof says so from then on, and so does ``policy.meta``.
+    Raises LoadFailed where the faster model broke the device, so that nothing can be asked any more.
     """
     proof = Proof(how, tolerance)
-    passed: list[tuple[int, frozenset[Hashable]]] = []
+    passed: Passed = []
     for trial in trials:
-        robots = f"{trial.batch_size} robots" if trial.batch_size > 1 else "one robot"
+        robots = _robots(trial.batch_size)
         try:
             apart, speedup = _tried(policy, call, trial, robots, report, how, tolerance, clock)
             if not apart <= tolerance:
@@ -102,12 +107,33 @@ def prove(
         proof.difference = max(proof.difference, apart)
         proof.speedup = speedup if proof.speedup is None else proof.speedup
     # A later trial may have refused what an earlier one had passed.
-    proof.batch_sizes = sorted({size for size, kinds in passed if kinds <= call.proven})
+    proof.batch_sizes = _sizes(passed, call)
     if proof.used:
         _tell(proof)
     elif not proof.problems:
         proof.refuse("nothing was tried")
+    _keep_true(proof, passed, call, policy)
     return proof
+
+
+def _sizes(passed: Passed, call: FastCall) -> list[int]:
+    return sorted({size for size, kinds in passed if kinds <= call.proven})
+
+
+def _keep_true(proof: Proof, passed: Passed, call: FastCall, policy: Policy[Any]) -> None:
+    """Have ``proof``, and what the policy says of it, say what is the case when ``call`` gives a kind up."""
+    asked = weakref.ref(policy)  # which holds the call, and is to go when nobody holds it
+
+    def given_up(kind: Hashable, error: Exception) -> None:
+        proof.batch_sizes = _sizes(passed, call)
+        for size in sorted({size for size, kinds in passed if kind in kinds}):
+            proof.refuse(f"for {_robots(size)} in a call: it failed while a robot waited: {_line(error)}")
+        # A new map, whole: who opens a session looks at it from another thread. One that cannot be set says nothing.
+        if (told := asked()) is not None and "compiled" in told.meta:
+            with contextlib.suppress(AttributeError):
+                told.meta = {**told.meta, "compiled": proof.meta()}
+
+    call.when_given_up = given_up
 
 
 def _tried(
@@ -199,7 +225,7 @@ class _Episodes:
         cause = error if call is None or call.failure is None else call.failure
         if call is not None:
             log.info("what was compiled failed", exc_info=cause)
-        return _Unfit(f"{what} failed: {told(cause).strip().partition(chr(10))[0]}")
+        return _Unfit(f"{what} failed: {_line(cause)}")
 
 
 def _apart(one: Answers, other: Answers) -> float:
@@ -223,6 +249,14 @@ def _arrays_apart(one: Any, other: Any) -> float:
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         return math.inf
     return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0))
+
+
+def _robots(size: int) -> str:
+    return f"{size} robots" if size > 1 else "one robot"
+
+
+def _line(error: BaseException) -> str:
+    return told(error).strip().partition("\n")[0]
 
 
 def _differ(apart: float, tolerance: float) -> str:

@@ -67,7 +67,8 @@ class Policy(MayBlock, abc.ABC, Generic[S]):
     ``params``: a frozen dataclass of what a session may tune (``?name=value``); every field has a default. Those
     declared by ``changeable`` may change while it is open: its sessions keep them as :attr:`Session.params`.
     ``controls``: what else a session may be asked, by the name of the control frame; the same for the policy's life.
-    ``meta``: plain JSON facts for the handshake (``device``, ``chunk_length`` …); equal on every call.
+    ``meta``: plain JSON facts for the handshake (``device``, ``chunk_length`` …); equal on every call, but for
+    ``compiled``, which says what is the case (see :mod:`offboard_core.proofs`).
     ``context``: the fields of :class:`InferContext` that it takes. The handshake lists them, and an observation that
     brings another one is refused before it comes here. ``max_delay_steps``: the largest of ``delay_steps`` that it can
     answer to; None = any. ``history_sec``: seconds from the observation to each moment of ``history``, below 0, oldest

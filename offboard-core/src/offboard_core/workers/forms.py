@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, cast
 
@@ -30,6 +30,11 @@ def again(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any] 
         return None
     before["meta"].update(now["meta"])
     return before
+
+
+def with_news(declared: Mapping[str, Any], news: Sequence[Any]) -> dict[str, Any]:
+    """What it declares after an answer that came with ``news``. Raises TypeError or ValueError for what is none."""
+    return {**declared, "meta": {**declared["meta"], "compiled": dict(*news)}}
 
 
 def _settled(declared: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,5 +201,5 @@ def _hint_in(told: Any) -> Any:
 
 __all__ = [
     "again", "checkpoint_in", "checkpoint_out", "chunk_in", "chunk_out", "class_in", "class_out", "context_in",
-    "context_out", "error_in", "error_out", "values_out",
+    "context_out", "error_in", "error_out", "values_out", "with_news",
 ]  # fmt: skip

@@ -30,6 +30,7 @@ class Hosted:
         self._sessions: dict[int, Session] = {}
         self._keys: dict[Hashable, int] = {}
         self._numbered = 0
+        self._compiled: Any = None
         self.closed = False
         self._told: dict[str, Callable[..., Any]] = {
             "infer": self._infer, "one": self._one, "new": self._new, "reset": self._reset, "end": self._end,
@@ -43,6 +44,7 @@ class Hosted:
             if not (isinstance(cast("Any", params), type) and is_dataclass(params)):
                 raise LoadFailed(f"the policy's {owner} is {params!r:.80}; expected a frozen dataclass")
         try:
+            self._compiled = policy.meta.get("compiled")
             return {
                 "max_batch_size": policy.max_batch_size,
                 "max_sessions": policy.max_sessions,
@@ -65,7 +67,7 @@ class Hosted:
     def answer(self, question: Any) -> list[Any]:
         """What the policy says to a question; what it raises is an answer, too."""
         try:
-            return ["ok", self._told[question[0]](*question[1:])]
+            return ["ok", self._told[question[0]](*question[1:]), *self._news()]
         except OffboardError as error:
             return error_out(error)
         # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
@@ -128,6 +130,14 @@ class Hosted:
     def _shut(self) -> None:
         self.closed = True
         self._policy.close()
+
+    def _news(self) -> list[Any]:
+        """What is said of its compiled form by now, if that is something else than was said last."""
+        said = self._policy.meta.get("compiled")
+        if said is None or said is self._compiled or said == self._compiled:
+            return []
+        self._compiled = said
+        return [said]
 
     # -- what they share ----------------------------------------------------------------------------------------
     def _item(self, number: int, params: Any, inputs: Mapping[str, Any], context: Any) -> Item[Session]:

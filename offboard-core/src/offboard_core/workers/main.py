@@ -125,10 +125,10 @@ def _crossing(channel: Channel, question: Any, answer: Any) -> list[Any] | None:
         except (TypeError, ValueError, OverflowError) as error:
             parts.append(uncrossable(error))
     try:
-        channel.pack(["ok", parts])
+        channel.pack(told := ["ok", parts, *answer[2:]])
     except (TypeError, ValueError, OverflowError):  # each alone would, but not all together
         return None
-    return ["ok", parts]
+    return told
 
 
 def _load(recipe: Mapping[str, Any], events: Events) -> Policy[Any]:

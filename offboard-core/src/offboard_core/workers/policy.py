@@ -104,7 +104,7 @@ class WorkerPolicy(Policy[WorkerSession]):
         self.worker, self._let_go, self._last = worker, let_go, 0
         declared: Any = worker.described
         self.max_batch_size, self.max_sessions = declared["max_batch_size"], declared["max_sessions"]
-        self.max_delay_steps, self.meta = declared["max_delay_steps"], declared["meta"]
+        self.max_delay_steps = declared["max_delay_steps"]
         self.context, self.history_sec = frozenset(declared["context"]), tuple(declared["history_sec"])
         self.history_steps, self.history_kept = tuple(declared["history_steps"]), declared["history_kept"] is True
         self.params = class_in(declared["params"])
@@ -113,6 +113,12 @@ class WorkerPolicy(Policy[WorkerSession]):
             for name, (summary, params, answers) in declared["controls"].items()
         }
         self._own_keys = declared["keys"] is True
+
+    @property
+    def meta(self) -> Mapping[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]  # what holds by now
+        """See :class:`Policy`."""
+        assert self.worker.described is not None
+        return self.worker.described["meta"]
 
     def new_session(self, params: Any) -> WorkerSession:
         """See :meth:`Policy.new_session`."""

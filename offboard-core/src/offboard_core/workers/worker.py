@@ -19,7 +19,7 @@ from ..types import Elsewhere, Health, ReportProgress
 from .channel import ANSWER_BYTES, QUESTION_BYTES, Channel, Gone
 from .ears import Ears
 from .ends import OUT_OF_MEMORY, explained
-from .forms import again, error_in
+from .forms import again, error_in, with_news
 from .interpreter import PATIENCE
 from .isolation import Isolation
 
@@ -58,8 +58,7 @@ class Worker:
             self._begin, self._loaded, self._explain, self._ended, name=name, startup_timeout=math.inf,
             restarts=isolation.restarts, every=0.0,
         )  # fmt: skip
-        self._version = ""
-        self.generation = 0
+        self._version, self.generation = "", 0
         self.infer_timeout = isolation.infer_timeout
         #: What the policy declares; the same for each process, but for what came of compiling it.
         self.described: dict[str, Any] | None = None
@@ -67,8 +66,7 @@ class Worker:
         self._channel: Channel | None = None
         self._ears: Ears | None = None
         self._child: Child | None = None
-        self._number = 0
-        self._kills = 0
+        self._number = self._kills = 0
         self._lock = threading.Lock()
         #: When the call that is under way in a process has taken too long, and the process whose call did.
         self._deadlines: dict[Child, float] = {}
@@ -98,6 +96,8 @@ class Worker:
             if told[0] == "ok":
                 if answered:
                     self._supervisor.answered()
+                if len(told) > 2 and self.described is not None:
+                    self.described = with_news(self.described, told[2:])
                 return told[1]
             error = error_in(told)
         except (ValueError, TypeError, LookupError) as odd:
