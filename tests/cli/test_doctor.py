@@ -2,17 +2,22 @@
 
 import contextlib
 import json
+import socket
+import sys
 
 import pytest
 from offboard_client import InferenceClient
 from offboard_client.cli import main
-from offboard_client.doctor import survey
+from offboard_client.doctor import survey, try_memory
+from offboard_client.memory import MemoryOffer
 from offboard_core import InferenceServer
 from offboard_core.engine import ServiceTimeouts
 from offboard_process import in_process
 from scripted_server import META, Gone, ScriptedServer
 from terminal import Terminal
 from waits import PATIENCE, until
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux's memory")
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +174,76 @@ def test_it_fits_a_terminal_and_a_command_is_never_broken(monkeypatch, server):
 @pytest.mark.parametrize("line", [["--timeout", "0"], ["--timeout", "nan"], ["x", "y"], ["--port", "8000"]])
 def test_a_line_that_makes_no_sense(line):
     assert in_process("doctor", *line).returncode == 2
+
+
+# -- memory of one machine -------------------------------------------------------------------------------------------
+def shared_memory(*line):
+    """What is said of it, and the finding."""
+    told = json.loads(in_process("doctor", *line, "--json").stdout)
+    found = [each for each in told["findings"] if each["what"] == "shared memory"]
+    return told["measured"]["shared_memory"], found
+
+
+@linux
+def test_a_server_on_this_machine_takes_memory_and_it_says_so(server):
+    said, [found] = shared_memory(server)
+    assert said == {"used": True, "why_not": ""}
+    assert found["verdict"] == "fine"
+    assert "shared memory" in in_process("doctor", server).stdout
+
+
+@linux
+def test_one_that_was_told_to_take_none_is_told_apart(server):
+    with InferenceServer({"a": lambda: lambda observation: []}, port=0, shared_memory=False) as other:
+        said, [found] = shared_memory(f"127.0.0.1:{other.port}")
+    assert said["used"] is False
+    assert "--no-shared-memory" in said["why_not"]
+    assert (found["verdict"], found["found"]) == ("note", f"not used: {said['why_not']}")
+    assert found["better"]
+    assert found["why"]
+
+
+@linux
+def test_who_is_another_user_is_told_so(server, monkeypatch):
+    monkeypatch.setattr("offboard_core.server.door.same_user", lambda sock: False)
+    said, _ = shared_memory(server)
+    assert said["used"] is False
+    assert "of another user" in said["why_not"] or "its own user" in said["why_not"]
+    monkeypatch.setattr("offboard_client.memory.handing.same_user", lambda sock: False)
+    assert "who listens there is another user" in shared_memory(server)[0]["why_not"]
+
+
+@linux
+def test_a_server_in_a_container_or_behind_a_tunnel_is_told_so(server, monkeypatch):
+    offered = MemoryOffer("offboard-" + "0" * 32, "0" * 32)
+    monkeypatch.setattr("offboard_client.wire.messages.read_offer", lambda found: offered)
+    said, _ = shared_memory(server)
+    assert said["used"] is False
+    assert "a network of its own, as in a container" in said["why_not"]
+
+
+@linux
+def test_what_the_door_says_is_told_on_one_line(server, monkeypatch):
+    monkeypatch.setattr("offboard_core.server.door.Door._taken", lambda *_: b"no\n\x1b[2Jway")
+    said, _ = shared_memory(server)
+    assert said["why_not"].startswith("it was not taken: no ")
+    assert said["why_not"].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("sys.platform", "darwin"), ("offboard_client.memory.mapped.SEALED", False)]
+)
+def test_a_system_without_such_memory_is_told_so(server, name, value):
+    host, _, port = server.partition(":")
+    with socket.create_connection((host, int(port))) as raw, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(name, value)
+        found = try_memory(raw, None)
+    assert found is not None
+    assert not found.used
+    assert "this system has no" in found.why_not
+
+
+@linux
+def test_of_a_server_on_another_machine_nothing_is_said(server, monkeypatch):
+    monkeypatch.setattr("offboard_client.doctor.memory.on_one_machine", lambda one, other: False)
+    assert shared_memory(server) == (None, [])

@@ -21,6 +21,7 @@ from ..doctor import (
     look_at_interface,
     look_at_jpeg,
     look_at_kernel,
+    look_at_memory,
     look_at_way,
     rate_of,
     survey,
@@ -104,6 +105,8 @@ def _client(options: Options, patient: dict[str, Any]) -> LinkClient:
 def _look(computer: Computer, found: Survey | None) -> Iterator[Finding]:
     if found is not None:
         yield from look_at_way(found, importlib.metadata.version("offboard-client"))
+        if (memory := look_at_memory(found.memory)) is not None:
+            yield memory
     seen = found.connection if found is not None else None
     peer, local = (seen.peer, seen.local) if seen is not None else (_tried(found), None)
     yield from look_at_interface(computer.files, interface_to(computer.files, peer, local))
@@ -159,6 +162,7 @@ def _report(
             "sent": {name: asdict(sent) for name, sent in found.sent.items()},
             "bytes_per_s": rate,
             "connection": asdict(found.connection) if found.connection else None,
+            "shared_memory": asdict(found.memory) if found.memory else None,
             "why_not": found.why_not,
         }
     return {

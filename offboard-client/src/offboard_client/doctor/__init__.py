@@ -12,6 +12,7 @@ from .gpu import look_at_gpu
 from .interface import Ask, ask_command, interface_to, look_at_interface
 from .jpeg import look_at_jpeg
 from .kernel import look_at_kernel
+from .memory import SharedMemory, look_at_memory, try_memory
 from .survey import Sent, Survey, ahead, survey
 from .tcp import Connection, look_at_connection, segments
 from .way import look_at_way, rate_of
@@ -23,6 +24,7 @@ __all__ = [
     "Files",
     "Finding",
     "Sent",
+    "SharedMemory",
     "Survey",
     "Verdict",
     "ahead",
@@ -34,8 +36,10 @@ __all__ = [
     "look_at_interface",
     "look_at_jpeg",
     "look_at_kernel",
+    "look_at_memory",
     "look_at_way",
     "rate_of",
     "segments",
     "survey",
+    "try_memory",
 ]

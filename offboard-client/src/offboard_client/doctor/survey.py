@@ -12,6 +12,7 @@ from typing import Any, cast
 from ..errors import InferTimeout, OffboardError, Unauthorized
 from ..session import Link, LinkClient, Steps
 from ..wire import STATUS_PATH, Ready, decode, decode_text, read_handshake
+from .memory import SharedMemory, try_memory
 from .tcp import Connection, look_at_connection
 
 #: Round trips of a ping, and seconds between two of them.
@@ -42,7 +43,8 @@ class Survey:
     ``kind``: ``offboard``, ``websocket`` (another's server), or nothing where it is neither, or not known for want of a
     token: ``why_not`` says it then. ``ahead_s``: by how much the server's clock is ahead of this one, to a second;
     None: not told. ``why_not``: why the way was not, or not wholly, measured. ``failed``: whether an error ended it.
-    ``stuck``: whether something that was sent did not arrive while the connection lived.
+    ``stuck``: whether something that was sent did not arrive while the connection lived. ``memory``: whether it takes
+    memory of a robot on its own machine; None: it is on another one, or no session was opened.
     """
 
     server: str
@@ -55,6 +57,7 @@ class Survey:
     trips: list[float] = field(default_factory=list[float])
     sent: dict[str, Sent] = field(default_factory=dict[str, Sent])
     connection: Connection | None = None
+    memory: SharedMemory | None = None
     why_not: str = ""
     failed: bool = False
     stuck: bool = False
@@ -77,8 +80,11 @@ def survey(
         with link:
             try:
                 _measure(link, found, show)
+                if (ready := _ready(link.messages)) is not None:
+                    found.memory = try_memory(link.socket, ready.memory)
             finally:
-                found.meta = _meta(link.messages)
+                ready = _ready(link.messages)
+                found.meta = ready.meta if ready is not None else {}
                 with suppress(OSError):
                     found.connection = look_at_connection(link.socket)
     except OffboardError as error:
@@ -165,11 +171,11 @@ def _measure(link: Link, found: Survey, show: Callable[[str], object]) -> None:
                     getattr(sent, kind).append(took)
 
 
-def _meta(messages: list[bytes]) -> Mapping[str, Any]:
-    """What a handshake among the first messages said; nothing where none is one."""
+def _ready(messages: list[bytes]) -> Ready | None:
+    """The handshake among the first messages, if one is."""
     for message in messages:
         with suppress(OffboardError):
             said = read_handshake(decode(message))
             if isinstance(said, Ready):
-                return said.meta
-    return {}
+                return said
+    return None

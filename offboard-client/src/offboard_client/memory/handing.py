@@ -50,7 +50,7 @@ class Shared:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [self._out.fresh]))]
         sock.sendmsg([key.encode()], rights)
         if (answer := sock.recv(ANSWER_BYTES)) != TAKEN:
-            raise Broken(answer.decode(errors="replace") or "it hung up")
+            raise Broken(answer.decode(errors="replace") or "it hung up, as it does on processes of another user")
         self._out.sent()
 
 
