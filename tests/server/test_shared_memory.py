@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from waits import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's memory")
 OURS = "dialect=offboard"
+Copying = resolve_name("offboard_core.server.door:Copying")
 MIB = 1 << 20
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 #: More than is sent by the socket.
@@ -93,13 +95,13 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
-def open_memory():
-    """Descriptors of memory that this process has."""
+def open_memory(name="offboard"):
+    """Descriptors of memory that this process has, of this name."""
     found = []
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             found.append(os.readlink(f"/proc/self/fd/{fd}"))
-    return sum(each.startswith("/memfd:offboard") for each in found)
+    return sum(each.startswith(f"/memfd:{name} ") for each in found)
 
 
 def at_doors():
@@ -419,6 +421,55 @@ def test_of_two_who_come_with_one_key_at_once_one_is_heard(server, monkeypatch):
         assert summed(one.ask({"x": X})) == float(np.sum(X))
 
 
+@pytest.mark.rule("Y-2")
+def test_memory_that_arrives_when_its_session_has_just_ended_is_not_kept(server, monkeypatch):
+    come, ended = threading.Event(), threading.Event()
+
+    class Late(Incoming):
+        def take(self, fd):
+            come.set()
+            assert ended.wait(PATIENCE)
+            super().take(fd)
+
+    monkeypatch.setattr("offboard_core.server.door.Incoming", Late)
+    before = open_memory("x")
+    with ThreadPoolExecutor(1) as pool:
+        with robot(server, query=OURS) as one:
+            offer, fd = one.opened()["memory"], memory()
+            said = pool.submit(at_the_door, offer, offer["key"].encode(), fd)
+            assert come.wait(PATIENCE)
+        until(lambda: b"no session" in at_the_door(offer, offer["key"].encode()), "its session has ended")
+        ended.set()
+        assert b"no session" in said.result(PATIENCE)
+        os.close(fd)
+    until(lambda: open_memory("x") == before, "it is let go")
+
+
+@pytest.mark.rule("Y-2")
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_what_is_passed_is_closed_in_any_case_and_no_program_that_is_started_meanwhile_gets_it(
+    server, monkeypatch, count
+):
+    seen = []
+
+    class Looks(Incoming):
+        def take(self, fd):
+            seen.append(os.get_inheritable(fd))
+            super().take(fd)
+
+    monkeypatch.setattr("offboard_core.server.door.Incoming", Looks)
+    before = open_memory("x")
+    with robot(server, query=OURS) as one:
+        offer, fds = one.opened()["memory"], [memory() for _ in range(count)]
+        said = at_the_door(offer, offer["key"].encode(), *fds)
+        assert (said == b"taken") is (count == 1)
+        for fd in fds:
+            os.close(fd)
+        kept = count == 1  # Python's own, for what it maps
+        until(lambda: open_memory("x") == before + kept, "what was passed is closed")
+    assert seen == [False] * kept
+
+
 @pytest.mark.rule("Y-6")
 def test_who_only_stands_there_is_shut_out_and_keeps_nobody_out_for_long(server):
     with robot(server, query=OURS) as one, contextlib.ExitStack() as stack:
@@ -529,9 +580,14 @@ def test_a_door_opens_again_after_more_visitors_than_there_is_room_for_could_not
 @pytest.mark.rule("Y-6")
 def test_a_server_ends_with_a_door_where_nobody_moves_any_more(monkeypatch):
     """Who stands there does so for ever, and there is room for nobody else."""
-    sent = threading.Event()
+    arrived, sent = threading.Event(), threading.Event()
+
+    def comes(sock):
+        arrived.set()
+        return not sent.wait(PATIENCE)
+
     monkeypatch.setattr("offboard_core.server.door._MOST", 1)
-    monkeypatch.setattr("offboard_core.server.door.same_user", lambda sock: not sent.wait(PATIENCE))
+    monkeypatch.setattr("offboard_core.server.door.same_user", comes)
     before = at_doors()
     with lingering() as linger, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         with InferenceServer({"only": source({"a": lambda: Puppet(told_sum)})}, port=0) as server:
@@ -540,6 +596,7 @@ def test_a_server_ends_with_a_door_where_nobody_moves_any_more(monkeypatch):
                 rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [linger.fileno()]))]
                 sock.sendmsg([b"x"], rights)
                 linger.close()
+                assert arrived.wait(PATIENCE)
                 sent.set()
             assert len(at_doors() - before) == 2
         until(lambda: len(at_doors() - before) <= 1, "who opens the door has gone")
@@ -654,6 +711,110 @@ def test_what_is_referred_to_before_the_last_answer_is_not_read(door):
         assert summed(one.ask(reference(len(data)))) == float(np.sum(X))
 
 
+#: What is copied in several turns of the event loop, as it lies there.
+LARGE = wire.encode({"x": np.ones(2 << 20, np.float32), "offboard.seq": 7})
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """A large message is not whole before this is set; ``held.begun``: its copy is under way."""
+    whole = threading.Event()
+    whole.begun = threading.Event()
+
+    class Held(Copying):
+        def go_on(self):
+            whole.begun.set()
+            return super().go_on() if whole.is_set() else None
+
+    monkeypatch.setattr("offboard_core.server.door.Copying", Held)
+    yield whole
+    whole.set()
+
+
+@pytest.mark.rule("Y-3")
+def test_a_large_message_is_copied_in_pieces_and_is_the_message(server, monkeypatch):
+    pieces = []
+
+    class Counted(Copying):
+        def go_on(self):
+            pieces.append(1)
+            return super().go_on()
+
+    monkeypatch.setattr("offboard_core.server.door.Copying", Counted)
+    with sharing(server, size=16 * MIB) as (one, fd, _):
+        os.pwrite(fd, LARGE, 0)
+        for _ in range(2):
+            reply = one.ask(reference(len(LARGE)))
+            assert (summed(reply), reply["offboard.seq"]) == (float(2 << 20), 7)
+        assert len(pieces) == 2 * (len(LARGE) // MIB + 1)
+        assert summed(one.ask({"x": X})) == float(np.sum(X))
+
+
+def test_others_are_answered_while_a_large_message_is_copied(server, held):
+    with sharing(server, size=16 * MIB) as (one, fd, _), robot(server, query=OURS) as other:
+        other.opened()
+        os.pwrite(fd, LARGE, 0)
+        one.send(reference(len(LARGE)))
+        assert held.begun.wait(PATIENCE)
+        for _ in range(3):
+            assert summed(other.ask({"x": X})) == float(np.sum(X))
+        held.set()
+        assert summed(one.receive()) == float(2 << 20)
+
+
+@pytest.mark.rule("Y-4")
+def test_what_is_sent_behind_a_large_message_is_answered_behind_it(server, held):
+    with sharing(server, size=16 * MIB) as (one, fd, _):
+        os.pwrite(fd, LARGE, 0)
+        one.send(reference(len(LARGE)))
+        assert held.begun.wait(PATIENCE)
+        one.send({"type": "ping"})
+        one.send({"x": X, "offboard.seq": 8})
+        one.send(reference(5))
+        until(lambda: behind() == 3, "they have come")
+        held.set()
+        first, *rest = [one.receive() for _ in range(4)]
+        assert summed(first) == float(2 << 20)
+        assert "model_ms" in rest[0]
+        assert [each.get("code") for each in rest[1:]] == ["busy", "busy"]
+        assert rest[1]["offboard.seq"] == 8
+        assert summed(one.ask({"x": X})) == float(np.sum(X))
+
+
+def behind():
+    """How many messages wait for one that is copied."""
+    found = [each for each in gc.get_objects() if type(each).__name__ == "WebSocketProtocol"]
+    return sum(len(each._behind) for each in found)
+
+
+def test_who_leaves_while_a_message_is_copied_leaves_nothing(server, held):
+    with sharing(server, size=16 * MIB) as (one, fd, _):
+        os.pwrite(fd, LARGE, 0)
+        one.send(reference(len(LARGE)))
+        assert held.begun.wait(PATIENCE)
+        one.send({"x": X})
+        until(lambda: behind() == 1, "it has come")
+        one.vanish()
+    until(lambda: gc.collect() >= 0 and copies() == 0, "nothing is copied any more, though it was not whole")
+
+
+def copies():
+    return sum(type(each).__name__ == "Held" for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("what", [{"type": "ping"}, {"x": np.zeros(9 << 20, np.uint8)}], ids=["many", "much"])
+def test_who_sends_on_and_on_behind_a_large_message_is_shut_out(server, held, what):
+    with sharing(server, size=16 * MIB) as (one, fd, _):
+        os.pwrite(fd, LARGE, 0)
+        one.send(reference(len(LARGE)))
+        assert held.begun.wait(PATIENCE)
+        with contextlib.suppress(OSError):
+            for _ in range(65 if "type" in what else 4):
+                one.send(what)
+        assert one.closed() == wire.CLOSE_REFUSED
+        assert one.reason == "too many frames without waiting for replies"
+
+
 @pytest.mark.rule("Y-5")
 def test_what_is_written_there_after_it_was_read_is_in_no_answer(door):
     model = {"only": source({"a": lambda: Puppet(told_sum, doors={0: door})})}
@@ -756,7 +917,7 @@ def test_a_reference_to_a_reference_is_no_message(server):
 
 
 def test_memory_takes_no_descriptor_that_a_session_may_need(server, monkeypatch):
-    monkeypatch.setattr("offboard_core.server.door.lacking", lambda newest: newest - 4 - server.config.max_sessions)
+    monkeypatch.setattr("offboard_core.server.door.lacking", lambda newest: newest > server.config.max_sessions)
     with InferenceClient("127.0.0.1", server.port) as client, client.new_session() as session:
         assert session.infer({"x": X})
         assert not session.shared_memory

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 
+import numpy as np
 from offboard_client.memory import KEY_BYTES, SEALED, TAKEN, Broken, Incoming, MemoryOffer, referred, same_user
 from offboard_client.wire import WireLimits
 
@@ -25,6 +26,8 @@ _WAIT, _MOST = 2.0, 16
 _PAUSE = 1.0
 _UNKNOWN = b"no session of this server's waits for memory under this key"
 _MESSAGE_BYTES = WireLimits().message_bytes
+#: Of a message that is larger than the one, so many bytes are copied in each turn of the event loop (bytes).
+AT_ONE_GO, PIECE = 4 << 20, 1 << 20
 
 
 class Door:
@@ -167,8 +170,10 @@ class Place:
             self._waits, self._in = False, None
         self._door.forget(self._key)
 
-    def message(self, sent: bytes | memoryview, *, owed: bool) -> bytes | memoryview:
+    def message(self, sent: bytes | memoryview, *, owed: bool) -> bytes | memoryview | Copying:
         """The message that was sent, or the one that it refers to, copied: whoever wrote it may write there again.
+
+        A large one is still to be copied: the event loop does others' work meanwhile.
 
         One that refers to what is not there stays as it is, and is no message; so does one that came while an answer
         was ``owed``: for nine bytes of a client's that does not wait, nobody waits while 32 MiB are copied.
@@ -176,7 +181,23 @@ class Place:
         memory, size = self._in, referred(sent)
         if owed or size is None or memory is None or memory.map is None or size > min(memory.size, _MESSAGE_BYTES):
             return sent
-        return memory.map[:size]
+        return memory.map[:size] if size <= AT_ONE_GO else Copying(memoryview(memory.map)[:size])
+
+
+class Copying:
+    """A large message on its way out of a client's memory, each byte of it once."""
+
+    def __init__(self, source: memoryview) -> None:
+        self._source = source
+        # Not filled with zeros: pages that nothing is written to are not there.
+        self._copy: memoryview = np.empty(len(source), np.uint8).data
+        self._end = 0
+
+    def go_on(self) -> memoryview | None:
+        """Copy the next piece; the message, once it is whole."""
+        start, self._end = self._end, min(self._end + PIECE, len(self._copy))
+        self._copy[start : self._end] = self._source[start : self._end]
+        return self._copy.toreadonly() if self._end == len(self._copy) else None
 
 
 def make_door(sessions: int) -> Door | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import BadMessage
@@ -16,6 +17,7 @@ from websockets.protocol import State
 
 from ..frontends import MEMORY, Frame
 from ..frontends.websocket import CARRIER, SessionProtocol
+from .door import Copying
 from .frames import FrameMeter
 from .messages import MessageReader
 from .protocols import FAREWELL, log, response
@@ -29,6 +31,8 @@ CLOSE_INVALID = 1007
 VANISHED = 1006
 #: Continuation frames of one message: 32 MiB in pieces of 8 KiB.
 FRAGMENTS = 4096
+#: Messages that are kept while one before them is copied, of as many bytes as one may have.
+BEHIND = 64
 _BINARY, _TEXT = 0x82, 0x81
 _USUAL = struct.Struct("!BBH")
 
@@ -49,6 +53,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._views = False
         #: Memory that a client on this machine may have messages lie in.
         self._place: Place | None = None
+        #: A message that is being copied from there, and what came behind it.
+        self._copying: Copying | None = None
+        self._behind: deque[Any] = deque()
 
     def data_received(self, data: bytes) -> None:
         if not self.handshake_initiated:
@@ -161,6 +168,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def hand(self, frame: Any) -> None:
         """One message for the session, bytes or text; a view is as good where it was asked for. Never raises."""
         assert self._carried is not None
+        if self._copying is not None:
+            self._behind.append(frame)
+            if len(self._behind) > BEHIND or sum(map(len, self._behind)) > self.config.ws_max_size:
+                self._fail("too many frames without waiting for replies")
+            return
         try:
             self._carried.received(frame)
         except Exception:
@@ -170,6 +182,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def gone(self, code: int) -> None:
         """Nothing comes any more."""
         assert self._carried is not None
+        self._copying = None
+        self._behind.clear()
         self._carried.disconnected(code)
         self._end()
 
@@ -198,9 +212,27 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.close_sent:  # else the client has not seen yet that this is over
             self._paced()
             if self._place is not None and not isinstance(message, str):
-                message = self._place.message(message, owed=self._unanswered > 1)
+                found = self._place.message(message, owed=self._unanswered > 1)
+                if isinstance(found, Copying):
+                    self._copying = found
+                    self._copy(found)
+                    return not self.disconnected
+                message = found
             self.hand(message if self._views or not isinstance(message, memoryview) else bytes(message))
         return not self.disconnected
+
+    def _copy(self, copying: Copying) -> None:
+        """A piece of it in this turn of the loop, and the next in the next."""
+        if self._copying is not copying:  # the client has gone
+            return
+        if (message := copying.go_on()) is None:
+            self.loop.call_soon(self._copy, copying)
+            return
+        self._copying = None
+        behind, self._behind = self._behind, deque()
+        for frame in (message, *behind):
+            if not self.close_sent:
+                self.hand(frame)
 
     def _other(self, data: bytes) -> bool:
         super().data_received(data)
