@@ -22,7 +22,7 @@ test -d "$folder/data" || offboard convert "$folder/recordings" --codec lerobot.
 #    for a backbone that has seen nothing yet.
 #    PyAV reads the pictures without an FFmpeg of the machine's.
 test -d "$folder/run" || offboard train --vendor lerobot --policy act --dataset "$folder/data" --output-dir "$folder/run" \
-  --num-train-steps 1500 --save_freq 1500 --batch_size 32 --num_workers 1 --eval_freq 0 --dataset.video_backend pyav \
+  --num-train-steps 1500 --save_freq 1500 --batch_size 32 --num_workers 1 --dataset.video_backend pyav \
   --policy.device cpu --policy.pretrained_backbone_weights null \
   --policy.dim_model 128 --policy.n_heads 4 --policy.dim_feedforward 512 \
   --policy.n_encoder_layers 2 --policy.use_vae false --policy.dropout 0 \

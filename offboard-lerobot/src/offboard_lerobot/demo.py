@@ -21,7 +21,7 @@ _CONVERT = (
 _TRAIN = (
     "train", "--vendor", "lerobot", "--policy", "act", "--dataset", "{folder}/data", "--output-dir", "{folder}/run",
     "--num-train-steps", _STEPS, "--save_freq", _STEPS, "--batch_size", "32", "--num_workers", "1",
-    "--eval_freq", "0", "--dataset.video_backend", "pyav",
+    "--dataset.video_backend", "pyav",
     "--policy.device", "cpu", "--policy.pretrained_backbone_weights", "null",
     "--policy.dim_model", "128", "--policy.n_heads", "4", "--policy.dim_feedforward", "512",
     "--policy.n_encoder_layers", "2", "--policy.use_vae", "false", "--policy.dropout", "0",
