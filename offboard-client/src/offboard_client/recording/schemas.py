@@ -6,11 +6,17 @@ as a table; what a file holds of each is a descriptor, as the MCAP format wants 
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any, NamedTuple
 
-from foxglove_schemas_protobuf import CompressedImage_pb2, CompressedVideo_pb2, PoseInFrame_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+
+with warnings.catch_warnings():
+    # Protobuf 6, which LeRobot 0.4 insists on, says of these that they were generated for 5. It reads them as they are
+    # meant, and who records has no way to generate them anew.
+    warnings.filterwarnings("ignore", "Protobuf gencode version", UserWarning)
+    from foxglove_schemas_protobuf import CompressedImage_pb2, CompressedVideo_pb2, PoseInFrame_pb2
 
 _SCALARS = {"double": 1, "uint32": 13, "string": 9, "bytes": 12, "bool": 8}
 _TIMESTAMP = "google.protobuf.Timestamp"
