@@ -576,12 +576,6 @@ def test_lerobot_that_is_not_here_is_said_with_how_to_get_it(data, tmp_path, cap
     assert "pip install 'offboard-lerobot[lerobot]'; or say with --lerobot-python where it is" in said
 
 
-def test_other_vendors_still_refuse_what_nobody_declares(data, tmp_path, capsys):
-    words = ["train", "--vendor=openpi", f"--input-path={data}", f"--output-path={tmp_path}", "--exp-name=x"]
-    assert main([*words, "--batch_size=4"]) == 2
-    assert "--batch_size=4" in complaint(capsys)
-
-
 def test_statistics_are_lerobots_own_business(capsys):
     assert main(["stats", "--vendor=lerobot"]) == 1
     assert "computes no statistics beforehand: train at once" in complaint(capsys)

@@ -154,6 +154,12 @@ def test_what_is_wrong_is_said(data, stats, tmp_path, capsys, change, reason):
     assert reason in capsys.readouterr().err
 
 
+def test_an_option_that_nobody_declares_is_refused(data, stats, tmp_path, capsys):
+    """Other vendors hand all that is unknown to their own training."""
+    assert train(data, stats, tmp_path / "out", "--batch_size=4") == 2
+    assert "--batch_size=4" in capsys.readouterr().err
+
+
 def test_statistics_one_folder_too_high(data, stats, tmp_path, capsys):
     assert train(data, stats.parent, tmp_path / "out") == 1
     assert f"is {stats} meant?" in capsys.readouterr().err
