@@ -36,10 +36,14 @@ def by_dynamo(lerobot, monkeypatch):
 
 @pytest.fixture
 def compiler(lerobot, monkeypatch):
-    """Has what it is given stand in for torch.compile: a function that is made of the model's own."""
+    """Has what it is given stand in for torch's compiler: a function that is made of the model's own."""
 
     def put(made):
-        monkeypatch.setattr("torch.compile", lambda function, **_: made(function))
+        def compiled(method, how):
+            fast = made(method)
+            return lambda args, kwargs, compiles: fast(*args, **kwargs)
+
+        monkeypatch.setattr("offboard_lerobot.compiled.Compiled", compiled)
 
     return put
 
@@ -63,9 +67,9 @@ def seeded(policy, step, robot):
 
 def graphs():
     """How many torch has compiled in this process."""
-    from offboard_lerobot.compiled import _graphs
+    from torch._dynamo.utils import counters
 
-    return _graphs()
+    return counters["stats"]["unique_graphs"]
 
 
 def calls_of(policy):
@@ -95,16 +99,72 @@ def test_what_torch_compiles_is_used_for_the_calls_that_were_compared(kind, by_d
         assert len(call.proven) == 2
 
 
-def test_what_torch_compiles_anew_while_a_robot_waits_is_no_more_asked(act, by_dynamo, caplog):
+def test_what_torch_would_compile_anew_while_a_robot_waits_is_no_more_asked(act, by_dynamo, caplog):
     """As where a setting of the process changes that a compiler relies on."""
-    with load(act, compile=True, compile_batch_sizes=(1,)) as policy:
-        call = calls_of(policy)
-        layer = policy._model.model.encoder.layers[0].norm1
-        layer.eps = 0.5
-        now = answers(policy, "act")
-        assert "torch has compiled it anew while a robot waited" in caplog.text
+    with load(act, compile=True, compile_batch_sizes=(1,)) as policy, load(act) as plain:
+        call, before = calls_of(policy), graphs()
+        for each in (policy, plain):
+            each._model.model.encoder.layers[0].norm1.eps = 0.5
+        np.testing.assert_array_equal(answers(policy, "act"), answers(plain, "act"))
+        assert "torch would have to compile it anew, while a robot waits" in caplog.text
+        assert graphs() == before, "which takes minutes"
         assert call.proven == frozenset()
-        np.testing.assert_array_equal(answers(policy, "act"), now)
+        assert policy.meta["compiled"]["used"] is False
+        [problem] = policy.meta["compiled"]["problems"]
+        assert "it failed while a robot waited: torch would have to compile it anew" in problem
+
+
+def test_where_torch_is_told_to_compile_nothing_nothing_is_said_to_be_compiled(act, by_dynamo):
+    import torch._dynamo
+
+    with (
+        torch._dynamo.config.patch(disable=True),  # as TORCHDYNAMO_DISABLE does
+        load(act, compile=True, compile_batch_sizes=(1,)) as policy,
+    ):
+        said = policy.meta["compiled"]
+    assert said["used"] is False
+    assert "torch has compiled nothing of it (is TORCHDYNAMO_DISABLE" in said["problems"][0]
+
+
+def test_cuda_graphs_are_not_said_to_be_used_where_there_is_no_gpu(act, compiler):
+    def asked(method):
+        raise AssertionError("it was compiled")
+
+    compiler(asked)
+    with load(act, compile=True, compile_mode="cudagraphs") as policy:
+        said = policy.meta["compiled"]
+    assert said["used"] is False
+    assert said["problems"] == ["CUDA graphs are a GPU's, and the model is on cpu: take another --compile-mode"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx"),
+         "there is no compiler for C++ here: install g++"),
+        (RuntimeError("Failed to find C compiler. Please specify via CC"), "there is no C compiler here"),
+        (RuntimeError("Cannot find a working triton installation."), "there is no Triton here"),
+        (PermissionError(13, "Permission denied", "/tmp/torchinductor_robot/x"), "TORCHINDUCTOR_CACHE_DIR"),
+        (OSError(30, "Read-only file system", "/tmp/x"), "TORCHINDUCTOR_CACHE_DIR"),
+        (RuntimeError("CppCompileError: C++ compile error\n\nCommand:\ng++ a.cpp\n\nOutput:\n"
+                      "a.cpp:2:10: fatal error: Python.h: No such file or directory\n"),
+         "the compiler for C++ failed: a.cpp:2:10: fatal error: Python.h: No such file or directory"),
+        (RuntimeError("something else"), "RuntimeError: something else"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_said_with_what_to_do(error, told, act, compiler):
+    def fails(method):
+        def play(*args, **kwargs):
+            raise RuntimeError("backend='inductor' raised:") from error
+
+        return play
+
+    compiler(fails)
+    with load(act, compile=True, compile_batch_sizes=(1,)) as policy:
+        [problem] = policy.meta["compiled"]["problems"]
+    expected = "RuntimeError: backend='inductor' raised:" if told.startswith("RuntimeError") else told
+    assert problem.startswith("for one robot in a call: what was compiled failed: ")
+    assert expected in problem
 
 
 def test_a_compiled_model_goes_when_it_is_closed(act, by_dynamo):
@@ -256,6 +316,9 @@ def test_a_flow_is_compiled_with_each_robot_s_own_noise(kind, by_dynamo, tmp_pat
             ours, own = (answers(each, kind, 1, 50, context, **params) for each in (fast, plain))
             np.testing.assert_array_equal(ours, own)
         assert len(seen) == 4
+        # What they had set of the model is no reason to leave the compiled one alone afterwards.
+        np.testing.assert_array_equal(answers(fast, kind, 1, 50), answers(plain, kind, 1, 50))
+        assert len(seen) == 6
         assert graphs() == before
         assert len(call.proven) == 2
 

@@ -1,10 +1,11 @@
 """A model that was made faster is used for what it answers as the model does, and for nothing else."""
 
+import logging
 import weakref
 
 import numpy as np
 import pytest
-from offboard_client.errors import LoadFailed, ModelLost
+from offboard_client.errors import LoadFailed, ModelLost, PolicyFailed
 from offboard_core.proofs import CompileOptions, FastCall, make_trials, prove
 from offboard_core.types import Chunk, Field, Item, Policy, Session
 
@@ -47,12 +48,13 @@ def fast_call(fast, eager=model):
     return FastCall(eager, lambda kind: fast, lambda states, seeds: states.shape)
 
 
-def proven(fast, sizes=(1, 4), tolerance=0.0, eager=model, policy=Summing, **more):
+def proven(fast, sizes=(1, 4), tolerance=0.0, eager=model, policy=Summing, tasks=(), **more):
     call = fast_call(fast, eager)
     said = []
     proof = prove(
-        policy(call), call, make_trials(INPUTS, sizes), how="by hand", tolerance=tolerance, report=said.append, **more
-    )
+        policy(call), call, make_trials(INPUTS, sizes, tasks=tasks), how="by hand", tolerance=tolerance,
+        report=said.append, **more,
+    )  # fmt: skip
     return proof, call, said
 
 
@@ -86,7 +88,18 @@ def test_one_that_answers_the_same_is_used_and_says_how_fast_it_is():
         "problems": [],
     }  # fmt: skip
     assert set(calls) == {1, 4}
-    assert "compiling (by hand) for one robot in a call, which may take minutes" in said[1]
+    begun = [i for i, text in enumerate(said) if not i or text != said[i - 1]]
+    assert [said[i].partition(", which may take minutes")[0] for i in begun] == [
+        "asking the model as it is, for one robot in a call",
+        "compiling (by hand) for one robot in a call",
+        "asking what was compiled, for one robot in a call",
+        "asking the model as it is, for 4 robots in a call",
+        "compiling (by hand) for 4 robots in a call",
+        "asking what was compiled, for 4 robots in a call",
+        "asking what was compiled once more, for one robot in a call",
+        "asking what was compiled once more, for 4 robots in a call",
+    ]
+    assert len(said) == 36, "at each observation: a large model may take a minute for one"
     calls.clear()
     asked(call, 1), asked(call, 4), asked(call, 2)
     assert calls == [1, 4], "two robots at once were never tried, and nothing is compiled while they wait"
@@ -158,6 +171,52 @@ def test_one_that_remembers_is_found_out_the_second_time():
 
     proof, _, _ = proven(fast, sizes=(1,))
     assert not proof.used
+
+
+def test_one_that_another_disturbs_is_found_out():
+    """As where two programs have one place for what they compute, and the later one is made over the earlier one."""
+    place = {}
+
+    def make(kind):
+        robots, _ = kind
+        place["robots"] = robots
+
+        def fast(states, seeds):
+            return model(states, seeds) + (robots != place["robots"])
+
+        return fast
+
+    call = FastCall(model, make, lambda states, seeds: states.shape)
+    proof = prove(Summing(call), call, make_trials(INPUTS, (1, 4)), how="x", report=lambda _: None)
+    assert proof.batch_sizes == [4]
+    [problem] = proof.problems
+    assert "for one robot in a call, once all else was compiled: its answers differ by up to 1" in problem
+    assert proof.difference == 0
+    assert call.proven == {(4, 3)}
+
+
+def test_one_that_fails_as_robots_will_ask_it_is_found_out():
+    """As where torch would have to compile anew what it compiled at the load."""
+    calls = []
+
+    def fast(states, seeds):
+        if not calls[-1].is_tried:
+            raise PolicyFailed("torch would have to compile it anew")
+        return model(states, seeds)
+
+    calls.append(call := fast_call(fast))
+    proof = prove(Summing(call), call, make_trials(INPUTS, (1,)), how="x", report=lambda _: None)
+    assert not proof.used
+    [problem] = proof.problems
+    assert "once all else was compiled: what was compiled failed: torch would have to compile it anew" in problem
+    assert call.proven == frozenset()
+
+
+def test_which_task_was_wrong_is_said():
+    proof, _, _ = proven(lambda states, seeds: model(states, seeds) + 1, (1,), tasks=("fold", "lift"))
+    assert [problem.partition(":")[0] for problem in proof.problems] == [
+        "for one robot in a call with the task 'fold'", "for one robot in a call with the task 'lift'",
+    ]  # fmt: skip
 
 
 def test_one_that_ignores_the_seed_is_found_out():
@@ -334,6 +393,36 @@ def test_a_policy_that_says_nothing_of_it_or_has_gone_says_nothing_of_its_failur
         assert not proof.used
         if not gone:
             assert "compiled" not in policy.meta
+
+
+def test_what_failed_has_let_go_of_all_before_the_model_answers(caplog):
+    """Where it had no room, the model needs what it had taken."""
+    caplog.set_level(logging.CRITICAL)  # a test keeps what is logged
+    taken, seen = [], []
+
+    def eager(states, seeds):
+        seen.append(taken[-1]() is None if taken else None)
+        return model(states, seeds)
+
+    def fast(states, seeds):
+        if seen[-1] is not None:
+            return model(states, seeds)
+        room = Room()
+        taken.append(weakref.ref(room))
+        raise RuntimeError("out of memory")
+
+    call = FastCall(eager, lambda kind: fast, lambda states, seeds: states.shape)
+    with call.trying():
+        seen.append(True)
+        asked(call, 1)
+    call.judge(proven=True)
+    seen.append(None)
+    asked(call, 1)
+    assert seen[-1] is True
+
+
+class Room:
+    """Memory of a failed call."""
 
 
 def test_what_is_asked_is_the_same_at_every_load_and_like_what_robots_send():

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import types
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
@@ -27,6 +26,7 @@ from .compile_options import TorchCompileOptions
 from .features import PREPROCESSOR
 from .files import Files
 from .policy import LeRobotPolicy
+from .programs import Compiled, explained, own
 from .statistics import read_statistics
 from .step_verdict import options
 
@@ -38,8 +38,6 @@ _PARTS = {
     "pi05": ("model", "sample_actions"),
     "smolvla": ("model", "sample_actions"),
 }
-#: What :func:`torch.compile` calls a mode; all else is a backend.
-_MODES = ("default", "reduce-overhead", "max-autotune")
 #: Statistics that are the two ends of a number, the best first.
 _ENDS = (("q01", "q99"), ("min", "max"))
 
@@ -53,13 +51,9 @@ def compile_with_proof(
     """
     device = torch.device(policy.meta["device"])
     how = asked.compile_mode or _mode(device, asked.compile_tolerance)
-    if files.type not in _PARTS:
+    if (why := _why_not(files, asked, how, device)) is not None:
         proof = Proof(how, asked.compile_tolerance)
-        proof.refuse(f"of the type {files.type} nothing is compiled here, only of {', '.join(_PARTS)}")
-        return proof
-    if not asked.compile_tasks and _varies(files):
-        proof = Proof(how, asked.compile_tolerance)
-        proof.refuse("it has to be compiled for each length of a task: name those that robots send (--compile-tasks)")
+        proof.refuse(why)
         return proof
     sizes = asked.compile_batch_sizes or (1, policy.max_batch_size)
     if too_many := [size for size in sizes if size > policy.max_batch_size]:
@@ -74,6 +68,17 @@ def compile_with_proof(
         return prove(policy, call, trials, how=how, tolerance=asked.compile_tolerance, report=report)
     finally:
         _end_workers()
+
+
+def _why_not(files: Files, asked: TorchCompileOptions, how: str, device: torch.device) -> str | None:
+    """Why nothing is to be tried; None: it is."""
+    if files.type not in _PARTS:
+        return f"of the type {files.type} nothing is compiled here, only of {', '.join(_PARTS)}"
+    if how == "cudagraphs" and device.type != "cuda":
+        return f"CUDA graphs are a GPU's, and the model is on {device}: take another --compile-mode"
+    if not asked.compile_tasks and _varies(files):
+        return "it has to be compiled for each length of a task: name those that robots send (--compile-tasks)"
+    return None
 
 
 def install(kind: str, model: Any, how: str, device: torch.device, steps: Callable[[], int | None]) -> FastCall:
@@ -108,39 +113,20 @@ def install(kind: str, model: Any, how: str, device: torch.device, steps: Callab
 
 
 def _program(eager: Any, how: str, device: torch.device, call: FastCall) -> Callable[..., Any]:
-    asked: dict[str, Any] = {"mode": how} if how in _MODES else {"backend": how}
-    compiled = torch.compile(_alone(eager), dynamic=False, **asked)
+    compiled = Compiled(eager, how)
 
     def program(*args: Any, **kwargs: Any) -> Any:
-        before = _graphs()
         if device.type == "cuda":
             torch.compiler.cudagraph_mark_step_begin()
-        # What turns random numbers to a robot's own generator is none of the compiler's business.
-        with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]  # there is no public one
-            answer = compiled(*args, **kwargs)
-        if not call.is_tried and _graphs() != before:
-            raise RuntimeError("torch has compiled it anew while a robot waited: it is no more what was proven")
-        # A graph writes its next answer where this one lies.
-        return _own(answer) if device.type == "cuda" else answer
+        try:
+            answer = compiled(args, kwargs, compiles=call.is_tried)
+        except Exception as error:
+            if (known := explained(error)) is error:
+                raise
+            raise known from error
+        return own(answer) if device.type == "cuda" else answer
 
     return program
-
-
-def _alone(method: Any) -> Callable[..., Any]:
-    """The method with a code of its own, for torch counts how often one code is compiled, and gives up at the eighth.
-
-    Each is compiled once, for one kind of call, and what was compiled goes with it.
-    """
-    was = method.__func__
-    made = types.FunctionType(was.__code__.replace(), was.__globals__, was.__name__, was.__defaults__, was.__closure__)
-    made.__kwdefaults__ = was.__kwdefaults__
-    return types.MethodType(made, method.__self__)
-
-
-def _graphs() -> int:
-    from torch._dynamo.utils import counters
-
-    return counters["stats"]["unique_graphs"]
 
 
 def _first(given: Any) -> torch.Tensor:
@@ -166,12 +152,6 @@ def _kinds(value: Any) -> Iterator[Hashable]:
             yield from _kinds(each)
     elif not isinstance(value, str):
         yield value
-
-
-def _own(answer: Any) -> Any:
-    if isinstance(answer, torch.Tensor):
-        return answer.clone()
-    return tuple(_own(each) for each in answer) if isinstance(answer, tuple) else answer
 
 
 def _mode(device: torch.device, tolerance: float) -> str:

@@ -140,10 +140,11 @@ def _compiled(said: Mapping[str, Any]) -> str:
     problems = "; ".join(said.get("problems") or ())
     if not said.get("used"):
         return f"no, it answers as it is: {problems or 'nobody says why'}"
-    fast, differs = said.get("speedup"), said.get("difference")
-    parts = [f"by {said.get('how')}", f"for {text(said.get('batch_sizes'))} robots in a call"]
+    fast, differs = said.get("speedup"), said.get("difference") or 0
+    sizes = " or ".join(map(str, said.get("batch_sizes") or ()))
+    parts = [f"by {said.get('how')}", f"for {sizes} robots in a call" if sizes != "1" else "for one robot in a call"]
     parts += [f"{fast} times as fast"] if fast is not None else []
-    parts += ["the same numbers" if differs == 0 else f"within {differs} of the model's own numbers"]
+    parts += ["the same numbers" if differs == 0 else f"within {differs:.3g} of the model's own numbers"]
     return ", ".join(parts) + (f"; else as it is: {problems}" if problems else "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Iterable
 from typing import Any, Literal
 
 log = logging.getLogger(__name__)
@@ -49,11 +49,11 @@ class FastCall:
             return self._programs[kind](*args, **kwargs)
         except Exception as error:
             log.exception("what was compiled failed, and is not asked any more: the model answers as it is")
-            self._proven.discard(kind)
-            del self._programs[kind]
+            self.refuse({kind})
             if self.when_given_up is not None:
                 self.when_given_up(kind, error)
-            return self._eager(*args, **kwargs)
+        # Not above: an error keeps what the failed call had made, and this one may need the room.
+        return self._eager(*args, **kwargs)
 
     @contextlib.contextmanager
     def as_it_is(self) -> Generator[None, None, None]:
@@ -89,11 +89,15 @@ class FastCall:
         if proven:
             self._proven |= tried
             return tried
-        self._refused |= tried
-        self._proven -= tried
-        for kind in tried:
-            self._programs.pop(kind, None)
+        self.refuse(tried)
         return frozenset()
+
+    def refuse(self, kinds: Iterable[Hashable]) -> None:
+        """Have ``eager`` answer calls of these kinds for ever."""
+        for kind in kinds:
+            self._refused.add(kind)
+            self._proven.discard(kind)
+            self._programs.pop(kind, None)
 
     def _try(self, kind: Hashable | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if kind is None or kind in self._refused or self.failure is not None:

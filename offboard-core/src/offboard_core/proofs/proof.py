@@ -11,21 +11,22 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 from offboard_client.errors import LoadFailed, ModelLost, OffboardError, told
 
 from ..types import Chunk, InferContext, Item, Policy, ReportProgress, Session
+from .difference import Answers, differ, farthest
 from .fast_call import FastCall
-from .trials import Trial
+from .trials import TASK, Trial
 
 log = logging.getLogger(__name__)
 
 #: How much is said of one problem.
 _SAID = 300
+#: How many observations are asked once more when all is compiled.
+_AGAIN = 2
 
-Answers = list[list[Chunk]]
-#: For how many robots, and which kinds of calls they were.
-Passed = list[tuple[int, frozenset[Hashable]]]
+#: For how many robots, in words, and which kinds of calls they were.
+Passed = tuple[int, str, frozenset[Hashable]]
 
 
 class _Unfit(Exception):
@@ -83,51 +84,65 @@ def prove(
     ``tolerance``: how far any number of an action may be from the model's own, in that number's unit; 0: every number
     is the same. What is not finite is never the same. Each trial is asked twice in either form, each time in episodes
     of their own: a model that does not answer itself the same with the same seeds is compared with nothing, and a
-    faster one that remembers what it was asked before is found out. ``how``: what makes it faster, in a word.
+    faster one that remembers what it was asked before is found out. When all is compiled each is asked once more: one
+    that another disturbs is found out, too. ``how``: what makes it faster, in a word.
 
     Slow, for it compiles; to be called by a loader, on its thread. ``report`` is told of each step; what it raises
     leaves. Where the faster model fails later, the proof says so from then on, and so does ``policy.meta``.
     Raises LoadFailed where the faster model broke the device, so that nothing can be asked any more.
     """
     proof = Proof(how, tolerance)
-    passed: Passed = []
+    passed: list[_Passed] = []
     for trial in trials:
-        robots = _robots(trial.batch_size)
+        where = _named(trial)
         try:
-            apart, speedup = _tried(policy, call, trial, robots, report, how, tolerance, clock)
+            with _Episodes(policy, trial, report, clock) as episodes:
+                plain, apart, speedup = _tried(episodes, call, where, how, tolerance)
             if not apart <= tolerance:
-                raise _Unfit(_differ(apart, tolerance))
+                raise _Unfit(differ(apart, tolerance))
             if not (kinds := call.judge(proven=True)):
                 raise _Unfit("it was not asked, or was wrong at another task of the same length")
         except _Unfit as unfit:
             call.judge(proven=False)
-            proof.refuse(f"for {robots} in a call: {unfit}")
+            proof.refuse(f"{where}: {unfit}")
             continue
-        passed.append((trial.batch_size, kinds))
-        proof.difference = max(proof.difference, apart)
-        proof.speedup = speedup if proof.speedup is None else proof.speedup
-    # A later trial may have refused what an earlier one had passed.
-    proof.batch_sizes = _sizes(passed, call)
+        # Not all of it: pictures for many robots are large.
+        passed.append(_Passed(Trial(trial.steps[:_AGAIN]), where, kinds, plain[:_AGAIN], apart, speedup))
+    for one in passed:
+        # A later trial may have refused what an earlier one had passed.
+        if not one.kinds <= call.proven:
+            continue
+        try:
+            with _Episodes(policy, one.trial, report, clock) as episodes:
+                one.apart = max(one.apart, _once_more(episodes, call, one, tolerance))
+        except _Unfit as unfit:
+            call.refuse(one.kinds)
+            proof.refuse(f"{one.where}, once all else was compiled: {unfit}")
+    if used := [one for one in passed if one.kinds <= call.proven]:
+        proof.difference, proof.speedup = max(one.apart for one in used), used[0].speedup
+    # Not the trials: pictures for many robots are large, and this is kept.
+    kept: list[Passed] = [(one.trial.batch_size, one.where, one.kinds) for one in used]
+    proof.batch_sizes = _sizes(kept, call)
     if proof.used:
         _tell(proof)
     elif not proof.problems:
         proof.refuse("nothing was tried")
-    _keep_true(proof, passed, call, policy)
+    _keep_true(proof, kept, call, policy)
     return proof
 
 
-def _sizes(passed: Passed, call: FastCall) -> list[int]:
-    return sorted({size for size, kinds in passed if kinds <= call.proven})
+def _sizes(passed: Iterable[Passed], call: FastCall) -> list[int]:
+    return sorted({size for size, _, kinds in passed if kinds <= call.proven})
 
 
-def _keep_true(proof: Proof, passed: Passed, call: FastCall, policy: Policy[Any]) -> None:
+def _keep_true(proof: Proof, passed: Sequence[Passed], call: FastCall, policy: Policy[Any]) -> None:
     """Have ``proof``, and what the policy says of it, say what is the case when ``call`` gives a kind up."""
     asked = weakref.ref(policy)  # which holds the call, and is to go when nobody holds it
 
     def given_up(kind: Hashable, error: Exception) -> None:
         proof.batch_sizes = _sizes(passed, call)
-        for size in sorted({size for size, kinds in passed if kind in kinds}):
-            proof.refuse(f"for {_robots(size)} in a call: it failed while a robot waited: {_line(error)}")
+        for where in dict.fromkeys(where for _, where, kinds in passed if kind in kinds):
+            proof.refuse(f"{where}: it failed while a robot waited: {_line(error)}")
         # A new map, whole: who opens a session looks at it from another thread. One that cannot be set says nothing.
         if (told := asked()) is not None and "compiled" in told.meta:
             with contextlib.suppress(AttributeError):
@@ -136,36 +151,59 @@ def _keep_true(proof: Proof, passed: Passed, call: FastCall, policy: Policy[Any]
     call.when_given_up = given_up
 
 
+def _named(trial: Trial) -> str:
+    robots = f"{trial.batch_size} robots" if trial.batch_size > 1 else "one robot"
+    task = trial.steps[0][0].get("task", TASK)
+    return f"for {robots} in a call" + ("" if task == TASK else f" with the task {task!r:.60}")
+
+
 def _tried(
-    policy: Policy[Any],
-    call: FastCall,
-    trial: Trial,
-    robots: str,
-    report: ReportProgress,
-    how: str,
-    tolerance: float,
-    clock: Callable[[], float],
-) -> tuple[float, float | None]:
-    """How far the faster model is from the model, and how many times as fast. Raises _Unfit and LoadFailed."""
-    with _Episodes(policy, trial, clock) as episodes:
-        report(f"asking the model as it is, for {robots}")
-        with call.as_it_is():
-            plain = episodes.asked("the model as it is")
-            again = episodes.asked("the model as it is")
-            slow = episodes.quickest
-        if (apart := _apart(plain, again)) > tolerance:
-            raise _Unfit(f"the model as it is differs from itself by {apart:.3g} with the same seeds")
-        report(
-            f"compiling ({how}) for {robots} in a call, which may take minutes; if it never ends, serve without "
-            "--compile"
-        )
-        with call.trying():
-            fast = episodes.asked("what was compiled", call)
-            report(f"asking what was compiled, for {robots}")
-            repeated = episodes.asked("what was compiled", call)
-            took = episodes.quickest
-    apart = max(_apart(plain, fast), _apart(plain, repeated))
-    return apart, round(slow / took, 2) if took > 0 else None
+    episodes: _Episodes, call: FastCall, where: str, how: str, tolerance: float
+) -> tuple[Answers, float, float | None]:
+    """What the model answers, how far the faster one is from it, and how many times as fast.
+
+    Raises _Unfit and LoadFailed.
+    """
+    with call.as_it_is():
+        plain = episodes.asked("the model as it is", f"asking the model as it is, {where}")
+        again = episodes.asked("the model as it is", f"asking the model as it is, {where}")
+        slow = episodes.quickest
+    if (apart := farthest(plain, again)) > tolerance:
+        raise _Unfit(f"the model as it is differs from itself by {apart:.3g} with the same seeds")
+    compiling = f"compiling ({how}) {where}, which may take minutes; if it never ends, serve without --compile"
+    with call.trying():
+        fast = episodes.asked("what was compiled", compiling, call)
+        repeated = episodes.asked("what was compiled", f"asking what was compiled, {where}", call)
+        took = episodes.quickest
+    apart = max(farthest(plain, fast), farthest(plain, repeated))
+    return plain, apart, round(slow / took, 2) if took > 0 else None
+
+
+def _once_more(episodes: _Episodes, call: FastCall, one: _Passed, tolerance: float) -> float:
+    """How far it is now, asked as robots will ask it: what was compiled after it may have gone to what it reads.
+
+    Raises _Unfit and LoadFailed.
+    """
+    failed: list[str] = []
+    call.when_given_up = lambda kind, error: failed.append(_line(error))
+    answers = episodes.asked("what was compiled", f"asking what was compiled once more, {one.where}")
+    if failed:
+        raise _Unfit(f"what was compiled failed: {failed[0]}")
+    if not (apart := farthest(one.plain, answers)) <= tolerance:
+        raise _Unfit(differ(apart, tolerance))
+    return apart
+
+
+@dataclass
+class _Passed:
+    """What has passed: the beginning of its ``trial``, and what the model as it is answers to that."""
+
+    trial: Trial
+    where: str
+    kinds: frozenset[Hashable]
+    plain: Answers
+    apart: float
+    speedup: float | None
 
 
 class _Episodes:
@@ -174,8 +212,8 @@ class _Episodes:
     ``quickest``: seconds of the quickest call the last time; of several one that nothing else has held up.
     """
 
-    def __init__(self, policy: Policy[Any], trial: Trial, clock: Callable[[], float]) -> None:
-        self._policy, self._trial, self._clock = policy, trial, clock
+    def __init__(self, policy: Policy[Any], trial: Trial, report: ReportProgress, clock: Callable[[], float]) -> None:
+        self._policy, self._trial, self._report, self._clock = policy, trial, report, clock
         self.quickest = math.inf
         self._sessions: list[Session] = []
 
@@ -188,13 +226,17 @@ class _Episodes:
         for session in self._sessions:
             session.close()
 
-    def asked(self, what: str, call: FastCall | None = None) -> Answers:
-        """The answers of all steps. Raises _Unfit where one is none, and where ``call`` has failed meanwhile."""
+    def asked(self, what: str, doing: str, call: FastCall | None = None) -> Answers:
+        """The answers of all steps. Raises _Unfit where one is none, and where ``call`` has failed meanwhile.
+
+        ``doing``: told at each of them, for a large model may take a minute for one.
+        """
         for session in self._sessions:
             session.reset()
         answers: Answers = []
         self.quickest = math.inf
         for step in range(len(self._trial.steps)):
+            self._report(doing)
             start = self._clock()
             try:
                 found = self._step(step)
@@ -228,42 +270,9 @@ class _Episodes:
         return _Unfit(f"{what} failed: {_line(cause)}")
 
 
-def _apart(one: Answers, other: Answers) -> float:
-    """The largest difference of two numbers; infinity where the answers have other shapes or are not finite."""
-    pairs = ((a, b) for row, others in zip(one, other, strict=True) for a, b in zip(row, others, strict=True))
-    return max(_chunks_apart(a, b) for a, b in pairs)
-
-
-def _chunks_apart(one: Chunk, other: Chunk) -> float:
-    first, second = one.columns(), other.columns()
-    if first.keys() != second.keys() or (one.timestamp is None) != (other.timestamp is None):
-        return math.inf
-    if one.timestamp is not None and not np.array_equal(one.timestamp, np.asarray(other.timestamp)):
-        return math.inf
-    return max((_arrays_apart(first[name], second[name]) for name in first), default=math.inf)
-
-
-def _arrays_apart(one: Any, other: Any) -> float:
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return math.inf
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
-        return math.inf
-    return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0))
-
-
-def _robots(size: int) -> str:
-    return f"{size} robots" if size > 1 else "one robot"
-
-
 def _line(error: BaseException) -> str:
-    return told(error).strip().partition("\n")[0]
-
-
-def _differ(apart: float, tolerance: float) -> str:
-    if not math.isfinite(apart):
-        return "its answers are of another shape, or not finite"
-    allowed = f"and {tolerance:g} is allowed" if tolerance else "and no difference is allowed"
-    return f"its answers differ by up to {apart:.3g}, {allowed} (--compile-tolerance)"
+    text = error.text if isinstance(error, OffboardError) else told(error)
+    return text.strip().partition("\n")[0]
 
 
 def _tell(proof: Proof) -> None:
