@@ -58,7 +58,7 @@ def test_the_whole_deadline_is_used(clients, nobody):
 
 
 def test_a_server_that_is_there_has_the_whole_deadline(clients):
-    clock = clients.clock()
+    clock = clients.clock(stands=True)
     with ScriptedServer(*[refuse] * 10, good) as server:
         session = clients.session("127.0.0.1", server.port, clock=clock)
         clients.wait(session.infer({}))
@@ -69,7 +69,21 @@ def test_a_server_that_is_there_has_the_whole_deadline(clients):
 @pytest.mark.parametrize("visit", [drop, leave])
 def test_a_port_that_closes_without_a_word_is_given_up_soon(clients, visit):
     with ScriptedServer(*[visit] * 8) as server, pytest.raises(ConnectionFailed, match="within 5 s"):
-        clients.session("127.0.0.1", server.port, clock=clients.clock())
+        clients.session("127.0.0.1", server.port, clock=clients.clock(stands=True))
+
+
+def test_the_attempt_that_the_end_of_the_time_cuts_short_is_not_the_one_that_is_told(clients):
+    """It was told nothing, and the one before it why."""
+
+    def silent(peer):
+        clock.slept.append(1000.0)
+        peer.read_request()
+        peer.raw.sendall(b"H")
+
+    clock = clients.clock()
+    gave_up = pytest.raises(ConnectionFailed, match=r"answers HTTP 503.*gave up after 2 attempts within 900 s")
+    with ScriptedServer(refuse, silent) as server, gave_up:
+        clients.session("127.0.0.1", server.port, clock=clock)
 
 
 def test_after_a_session_the_waits_are_short_and_a_restart_is_waited_for(clients):
@@ -80,7 +94,7 @@ def test_after_a_session_the_waits_are_short_and_a_restart_is_waited_for(clients
         peer.receive()
         peer.reset()
 
-    clock = clients.clock()
+    clock = clients.clock(stands=True)
     with ScriptedServer(first, *[leave] * 20, good) as server:
         session = clients.session("127.0.0.1", server.port, clock=clock)
         with pytest.raises(ConnectionLost):
@@ -91,7 +105,7 @@ def test_after_a_session_the_waits_are_short_and_a_restart_is_waited_for(clients
 
 
 def test_a_further_session_of_a_client_waits_as_long_as_a_lost_one(clients):
-    clock = clients.clock()
+    clock = clients.clock(stands=True)
     with ScriptedServer(good, *[leave] * 20, good) as server:
         client = clients.client("127.0.0.1", server.port, clock=clock)
         for _ in range(2):

@@ -193,13 +193,13 @@ def one_header(peer):
     ],
 )
 def test_a_handshake_without_end_ends(visit, seconds, error):
-    with ScriptedServer(visit) as server, pytest.raises(error):
+    with ScriptedServer(visit, hasty=seconds < PATIENCE_S) as server, pytest.raises(error):
         looker(server.port, connect_timeout=seconds).root()
 
 
 @pytest.mark.parametrize("visit", [silent, drips, headers, one_header])
 def test_an_answer_without_end_ends(visit):
-    with ScriptedServer(visit) as server, pytest.raises((ConnectionFailed, BadMessage)):
+    with ScriptedServer(visit, hasty=True) as server, pytest.raises((ConnectionFailed, BadMessage)):
         looker(server.port, connect_timeout=0.3).get("/x")
 
 

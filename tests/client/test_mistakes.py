@@ -43,8 +43,9 @@ def test_who_gives_up_waiting_for_a_model_is_told_what_for(clients):
 
     with ScriptedServer(busy) as server:
         text = r"no session ready in the time that it was given, and was still waiting: 1 session on the model act"
+        clock = clients.clock()
         with pytest.raises(ConnectionFailed, match=text):
-            clients.session("127.0.0.1", server.port, connect_deadline=1.0)
+            clients.session("127.0.0.1", server.port, clock=clock, on_status=lambda _: clock.slept.append(1000.0))
 
 
 class Tensor:

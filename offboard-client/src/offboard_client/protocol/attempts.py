@@ -66,6 +66,7 @@ class Attempts:
         self._seconds = seconds
         self._appear = min(appear, seconds)
         self._forbidden = 0
+        self._before: AttemptFailed | None = None
         self.count = 0
         self.deadline = Deadline(now, seconds)
         self._appears = Deadline(now, self._appear)
@@ -78,7 +79,9 @@ class Attempts:
             raise failed.error
         left = (self._appears if failed.absent else self.deadline).rest()
         if left <= max(_LAST_S, failed.after):
-            raise self._gave_up(failed)
+            # One that the end of the time has cut short tells nothing, and one before it may have been told why.
+            raise self._gave_up(self._before if self._before is not None and self.deadline.rest() <= 0 else failed)
+        self._before = failed
         longest = _LONGEST_DELAY_AGAIN_S if self._again else _LONGEST_DELAY_S
         ceiling = min(longest, _FIRST_DELAY_S * 2 ** min(self.count - 1, 10))
         wait = max(failed.after, min(self._settings.clock.chance() * ceiling, left - _LAST_S))

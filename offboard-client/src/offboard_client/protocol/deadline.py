@@ -68,7 +68,12 @@ class Pulse:
         return self.due - self._now()
 
     def silent(self) -> bool:
-        """Whether nothing was received for too long. Where it was not, the next ping is due a beat later."""
-        now = self._now()
-        self.due = min(now + self.silence / _BEATS, self._heard + self.silence)
+        """Whether nothing was received for too long. Where it was not, the next ping is due a beat later.
+
+        Time in which nobody looked, as of a process that was stopped, is no silence: no ping went out in it.
+        """
+        now, beat = self._now(), self.silence / _BEATS
+        if now - self.due > beat:
+            self._heard += now - self.due
+        self.due = min(now + beat, self._heard + self.silence)
         return now >= self._heard + self.silence
