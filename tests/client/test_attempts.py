@@ -1,12 +1,15 @@
 """How long a client tries to reach a server, how often, and what it says meanwhile."""
 
+import contextlib
 import errno
 import socket
+import threading
 
 import pytest
 from offboard_client import ConnectionFailed, ConnectionLost
 from offboard_client.protocol import from_os_error, parse_address
 from scripted_server import ScriptedServer, good
+from waits import reached
 
 
 @pytest.fixture
@@ -84,6 +87,21 @@ def test_the_attempt_that_the_end_of_the_time_cuts_short_is_not_the_one_that_is_
     gave_up = pytest.raises(ConnectionFailed, match=r"answers HTTP 503.*gave up after 2 attempts within 900 s")
     with ScriptedServer(refuse, silent) as server, gave_up:
         clients.session("127.0.0.1", server.port, clock=clock)
+
+
+def test_a_connection_that_is_there_too_late_is_closed(clients, monkeypatch):
+    def visit(peer):
+        with contextlib.suppress(ConnectionError):
+            assert not peer.raw.recv(1)
+        closed.set()
+
+    clock, closed = clients.clock(), threading.Event()
+    module = "streams" if clients.kind == "async" else "sockets"
+    monkeypatch.setattr(f"offboard_client.session.{module}.tune", lambda raw: clock.slept.append(1000.0))
+    with ScriptedServer(visit) as server:
+        with pytest.raises(ConnectionFailed, match="does not answer in time"):
+            clients.session("127.0.0.1", server.port, clock=clock)
+        reached(closed)
 
 
 def test_after_a_session_the_waits_are_short_and_a_restart_is_waited_for(clients):

@@ -214,5 +214,9 @@ async def _connect(settings: Settings, deadline: Deadline) -> tuple[asyncio.Stre
         else:
             tune(raw)
             name = address.name if tls else None
-            return await _within(deadline, asyncio.open_connection(sock=raw, ssl=tls, server_hostname=name))
+            try:
+                return await _within(deadline, asyncio.open_connection(sock=raw, ssl=tls, server_hostname=name))
+            except BaseException:  # in time for the socket, and too late for its streams
+                raw.close()
+                raise
     raise failed
