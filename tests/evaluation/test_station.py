@@ -31,7 +31,6 @@ from robot_fakes import FakeSession
 from waits import PATIENCE
 
 PERIOD = 0.02
-SECONDS = 1.5
 TURN = Turn(1, 7, "m", "m")
 
 
@@ -86,10 +85,43 @@ class Session(FakeSession):
         self.closed = True
 
 
-def station(success: bool, error: BaseException | None, **more: Any) -> Station:
+class Waits:
+    """For the task: it is over when the arm has held still for want of an answer that is overdue by far.
+
+    ``asked``: whether it is on its way. A busy machine may take longer than any time of a trial's until then.
+    """
+
+    def __init__(self, asked: Callable[[], bool]) -> None:
+        self._asked, self._longest, self._ticks = asked, 0.0, 0
+
+    def over(self) -> bool:
+        """For the task."""
+        return self._ticks * PERIOD >= 2 * self._longest + 0.5
+
+    def started(self, episode: EpisodeInfo) -> None: ...
+
+    def answered(self, answer: Answer) -> None:
+        self._longest = max(self._longest, answer.round_trip_ms / 1000)
+
+    def ticked(self, tick: Tick) -> None:
+        self._ticks += tick.rung == "hold" and self._asked()
+
+    def ended(self, outcome: Outcome) -> None: ...
+
+
+def station(success: bool, error: BaseException | None, seconds: float = 1.0, **more: Any) -> Station:
     robot: Any = Gripper(success)
     playing = Playing(patience=Patience(30.0, 60.0))
-    return Station(robot, robot, lambda model: Session(error), RobotLimits(), playing, 1.0, **more)
+    return Station(robot, robot, lambda model: Session(error), RobotLimits(), playing, seconds, **more)
+
+
+def waiting(robot: Any, session: Any, waits: Waits, playing: Playing) -> Station:
+    @contextmanager
+    def watch(turn: Turn) -> Generator[Watched, None, None]:
+        yield Watched([waits])
+
+    robot.over = waits.over
+    return Station(robot, robot, lambda model: session, RobotLimits(), playing, PATIENCE, watch=watch)
 
 
 def played(found: Station) -> Trial:
@@ -101,7 +133,9 @@ def played(found: Station) -> Trial:
 @pytest.mark.parametrize("success", [True, False])
 def test_a_connection_that_is_gone_at_the_end_is_no_stall_and_no_success(success: bool) -> None:
     """Long before the patience is over; if only the successes counted, such a model would look better than it is."""
-    trial = played(station(success, ConnectionLost("cut")))
+    session = Session(ConnectionLost("cut"))
+    waits = Waits(lambda: len(session.observations) >= 3)
+    trial = played(waiting(Gripper(success), session, waits, Playing(patience=Patience(30.0, 60.0))))
     assert (trial.outcome, trial.counted) == ("error", False)
     assert trial.note.startswith("connection")
     assert trial.rungs_s["hold"] > 0
@@ -118,10 +152,11 @@ class Hangs(Session):
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(error)
-        self.over = threading.Event()
+        self.asked, self.over = threading.Event(), threading.Event()
 
     def infer(self, observation: Mapping[str, Any]) -> Any:
         if len(self.observations) == 3:
+            self.asked.set()
             self.over.wait(PATIENCE)
         return super().infer(observation)
 
@@ -131,10 +166,16 @@ class Hangs(Session):
 
 @pytest.mark.parametrize("success", [True, False])
 def test_an_answer_that_never_comes_is_no_failure_of_the_model_whatever_it_raised_before(success: bool) -> None:
-    robot: Any = Gripper(success)
-    playing = Playing(patience=Patience(1.4, 1.5))
-    found = Station(robot, robot, lambda model: Hangs(PolicyFailed("once")), RobotLimits(), playing, 1.0)
-    trial = played(found)
+    session, patience = Hangs(PolicyFailed("once")), Patience(30.0, 60.0)
+
+    class Waited(Waits):
+        def over(self) -> bool:
+            if not super().over():
+                return False
+            object.__setattr__(patience, "fault_after", 0.1)  # nothing of it is left at the end
+            return True
+
+    trial = played(waiting(Gripper(success), session, Waited(session.asked.is_set), Playing(patience=patience)))
     assert (trial.outcome, trial.counted) == ("error", False)
     assert "none came in what was left of its patience" in trial.note
     assert trial.note.endswith("the exchange before it failed (policy_failed: once)")
@@ -285,17 +326,24 @@ def test_an_answer_that_came_before_a_person_ended_the_trial_was_slow() -> None:
 
 
 class StopsAtTheEnd:
-    """Ends the episode when its time is over, and its last answer is awaited."""
+    """Stops the episode when it is over, and its last answer is awaited."""
 
     def __init__(self, controls: Controls, session: HangsFrom) -> None:
         self._controls, self._session, self._longest = controls, session, 0.0
+        self.waits = Waits(session.asked.is_set)
 
     def started(self, episode: EpisodeInfo) -> None: ...
 
     def answered(self, answer: Answer) -> None:
         self._longest = max(self._longest, answer.round_trip_ms / 1000)
+        self.waits.answered(answer)
 
-    def ticked(self, tick: Tick) -> None: ...
+    def ticked(self, tick: Tick) -> None:
+        self.waits.ticked(tick)
+
+    def over(self) -> bool:
+        """For the task."""
+        return self.waits.over()
 
     def succeeded(self) -> None:
         """For the task, which is asked at the end."""
@@ -308,12 +356,12 @@ class StopsAtTheEnd:
 @pytest.mark.parametrize("said", ["success", "stall"])
 def test_a_person_who_ends_the_wait_for_the_last_answer_says_nothing_of_the_model(said: Any) -> None:
     controls, session = Controls(), HangsFrom(6)
-    trial = played(ended_by_hand(controls, session, StopsAtTheEnd(controls, session), said, SECONDS))
+    trial = played(ended_by_hand(controls, session, StopsAtTheEnd(controls, session), said))
     assert (trial.outcome, trial.counted) == ("error", False)
     assert trial.note.endswith(f"(so it was before the trial was ended, as {said})")
 
 
-def ended_by_hand(controls: Controls, session: Session, observer: Any, said: Any, seconds: float = PATIENCE) -> Station:
+def ended_by_hand(controls: Controls, session: Session, observer: Any, said: Any) -> Station:
     @contextmanager
     def watch(turn: Turn) -> Generator[Watched, None, None]:
         controls.post(Start())
@@ -321,8 +369,9 @@ def ended_by_hand(controls: Controls, session: Session, observer: Any, said: Any
 
     robot: Any = Gripper(False)
     robot.succeeded = getattr(observer, "succeeded", lambda: None)
+    robot.over = getattr(observer, "over", lambda: False)
     return Station(
-        robot, robot, lambda model: session, RobotLimits(), Playing(patience=Patience(30.0, 60.0)), seconds,
+        robot, robot, lambda model: session, RobotLimits(), Playing(patience=Patience(30.0, 60.0)), PATIENCE,
         controls=controls, watch=watch, attended=True, reviewed=lambda turn, by_task: Judgement(said),
     )  # fmt: skip
 
@@ -357,8 +406,9 @@ def test_whatever_a_person_says_of_an_arm_that_had_no_answers_is_not_the_models(
 
     review: Callable[..., Judgement] = lambda turn, by_task: Judgement(said, tags=("slip",), note="it stood")  # noqa: E731
     found = station(
-        False, ConnectionLost("cut") if failed else None, controls=controls, watch=watch, attended=True, reviewed=review
-    )
+        False, ConnectionLost("cut") if failed else None, PATIENCE, controls=controls, watch=watch, attended=True,
+        reviewed=review,
+    )  # fmt: skip
     trial = played(found)
     if failed and said != "annulled":
         assert (trial.outcome, trial.tags) == ("error", ("slip",))
