@@ -314,6 +314,6 @@ def test_a_log_that_somebody_keeps_open_costs_no_thread_and_no_descriptor():
     try:
         assert alive(pid), "it has left the group"
         until(lambda: not child._reader.is_alive(), "its log is read no more")
-        assert len(os.listdir("/proc/self/fd")) <= before
+        until(lambda: len(os.listdir("/proc/self/fd")) <= before, "it is closed")
     finally:
         os.kill(pid, signal.SIGKILL)

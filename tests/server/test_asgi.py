@@ -271,7 +271,7 @@ def test_twenty_of_them_leave_nothing_behind():
             await once()
         await becomes(lambda: len(asyncio.all_tasks()) == tasks)
         await nothing_runs_but(threads)
-        assert open_descriptors() <= descriptors
+        await becomes(lambda: open_descriptors() <= descriptors)
 
     run(main())
 

@@ -190,7 +190,7 @@ def test_twenty_of_them_leave_nothing_behind():
             await once()
         await becomes(lambda: len(asyncio.all_tasks()) == tasks)
         await nothing_runs_but(threads)
-        assert open_descriptors() <= descriptors
+        await becomes(lambda: open_descriptors() <= descriptors)
 
     run(main())
 
@@ -207,7 +207,7 @@ def test_one_that_cannot_start_leaves_nothing_behind():
                     async with host(ssl_certfile="/nowhere"):
                         pass
             await becomes(lambda: len(asyncio.all_tasks()) == tasks)
-            assert open_descriptors() <= descriptors
+            await becomes(lambda: open_descriptors() <= descriptors)
 
     run(main())
 
