@@ -34,6 +34,7 @@ from offboard_client.testing import PolicyConformance
 from offboard_core import InferenceServer
 from offboard_core.process import free_port
 from openpi_standin import openpi_server, write_step
+from scripted_server import patient
 from waits import until
 from websockets.frames import Opcode
 from websockets.server import ServerProtocol
@@ -103,7 +104,7 @@ def test_a_server_that_says_why_it_takes_nobody_is_believed():
         where = f"127.0.0.1:{server.socket.getsockname()[1]}"
         with (
             pytest.raises(ConnectionFailed, match=r"closed the connection \(1011 the arm is being moved\) before"),
-            opened(where, wait=4),
+            opened(where, wait=4),  # the last attempt, which the end of that cuts short, is not what is told
         ):
             pass
 
@@ -158,6 +159,7 @@ def test_an_answer_that_is_late_is_nobodys():
             session.infer(SEEN)
         assert heard.wait(PATIENCE)
         late.set()
+        patient(session)
         session.reset()
         assert first(session.infer(SEEN)) == 0.2
         assert liar.connections == 2

@@ -74,7 +74,8 @@ class Liar:
         self._ended = threading.Event()
         self.port = self._listener.getsockname()[1]
         self.url = f"ws://127.0.0.1:{self.port}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def connections(self) -> int:
@@ -90,13 +91,16 @@ class Liar:
             while True:
                 connection, _ = self._listener.accept()
                 self._peers.append(connection)
-                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+                threading.Thread(target=self._run, args=[connection], daemon=True).start()
+
+    def _run(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            self._serve(connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
-            peer = Peer(connection)
-            peer.say(frame(self._metadata))
-            self._script(peer)
+        peer = Peer(connection)
+        peer.say(frame(self._metadata))
+        self._script(peer)
 
     def __enter__(self) -> Liar:
         return self
@@ -106,7 +110,9 @@ class Liar:
         for end in (self._listener, *self._peers):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        # Closed under a thread that is about to accept, its number would be the next one's. The threads close the rest.
+        self._accepting.join()
+        self._listener.close()
 
 
 def attach(liar: Liar) -> AttachedServer[Connection]:
