@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import select
 import socket
 
 import numpy as np
@@ -85,12 +86,13 @@ def test_a_request_that_comes_drop_by_drop_is_let_go(server):
 
 @pytest.mark.rule("H-10")
 def test_a_connection_that_is_kept_is_let_go_when_nothing_follows():
-    # Long enough that the request comes in time, whatever else this machine does.
-    with (
-        InferenceServer({"only": source({"a": Puppet})}, port=0, request_timeout=2.0) as server,
-        dialled(server, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection,
-    ):
-        assert rest(connection).endswith(b"OK\n")
+    with InferenceServer({"only": source({"a": Puppet})}, port=0, request_timeout=0.5) as server:
+
+        def kept():
+            with dialled(server, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection:
+                return rest(connection).endswith(b"OK\n")
+
+        until(kept, "the request itself came in time, on a busy machine, too")
 
 
 def test_a_slow_answer_is_waited_for(door):
@@ -101,13 +103,22 @@ def test_a_slow_answer_is_waited_for(door):
         door.passing()
         return listed()
 
-    with InferenceServer({"only": models}, port=0, request_timeout=1.0) as server:
+    with InferenceServer({"only": models}, port=0, request_timeout=1.0) as server, contextlib.ExitStack() as held:
         models.registry.checkpoints = slowly
-        with dialled(server, b"GET /api/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n") as slow:
-            with dialled(server) as quiet:
-                assert rest(quiet) == b"", "the time of others is up meanwhile"
-            door.open()
-            assert b'{"models":["a"]}' in rest(slow)
+        asked = []
+
+        def ask():
+            """Again where a busy machine took longer than it has for the request itself."""
+            if not asked or select.select(asked[-1:], [], [], 0)[0]:
+                request = b"GET /api/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                asked.append(held.enter_context(dialled(server, request)))
+            return door.entered.is_set()
+
+        until(ask, "it is being answered")
+        with dialled(server) as quiet:
+            assert rest(quiet) == b"", "the time of others is up meanwhile"
+        door.open()
+        assert b'{"models":["a"]}' in rest(asked[-1])
 
 
 @pytest.mark.rule("H-10")
@@ -153,9 +164,9 @@ def test_requests_do_not_pile_up():
 
 
 # -- sessions ------------------------------------------------------------------------------------------------------
-def pinging(**more):
+def pinging(patience=1.5, **more):
     limits = ServiceTimeouts(linger=0.01)
-    return InferenceServer({"only": source(more or {"a": Puppet})}, port=0, ping_interval=0.1, ping_timeout=1.5,
+    return InferenceServer({"only": source(more or {"a": Puppet})}, port=0, ping_interval=0.1, ping_timeout=patience,
                            limits=limits)  # fmt: skip
 
 
@@ -165,12 +176,12 @@ def gone(server, sessions=0):
 
 @pytest.mark.rule("C-12")
 def test_a_session_whose_peer_answers_no_ping_ends_and_one_that_does_lives_on():
-    with pinging() as server, robot(server) as quiet:
+    # As long as a busy machine may keep one that lives.
+    with pinging(6.0) as server, robot(server) as quiet:
         quiet.opened()
-        for _ in range(2):
-            with dialled(server, UPGRADE + b"\r\n") as silent:
-                assert rest(silent).endswith(b"keepalive ping timeout")
-            gone(server, sessions=1)
+        with dialled(server, UPGRADE + b"\r\n") as silent:
+            assert rest(silent).endswith(b"keepalive ping timeout")
+        gone(server, sessions=1)
         assert first(quiet.ask(X)) == 1
 
 
@@ -207,7 +218,8 @@ def test_a_peer_that_does_not_even_read_ends():
         while b"session_id" not in handshake:
             handshake += (part := deaf.recv(65536))
             assert part, handshake
-        deaf.sendall(b"\x82\x81\0\0\0\0\x80")  # an empty observation
+        with contextlib.suppress(ConnectionError):  # a busy machine may have come too late for that
+            deaf.sendall(b"\x82\x81\0\0\0\0\x80")  # an empty observation
         gone(server)
         assert get_json(server, "/api/v1/status")["sessions"] == 0
         # The connection itself is gone: the kernel throws the rest away instead of keeping it for the peer.

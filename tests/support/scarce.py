@@ -27,7 +27,8 @@ logging.basicConfig(level="WARNING")
 provide(1000)
 tls = dict(zip(("ssl_certfile", "ssl_keyfile"), files))
 models = {"a": lambda: lambda observation: [[0.0]]}
-server = InferenceServer(models, port=0, max_sessions=1000, request_timeout=600.0, **tls)
+bounds = dict(request_timeout=600.0, ping_timeout=600.0)  # nobody answers a ping in between
+server = InferenceServer(models, port=0, max_sessions=1000, **bounds, **tls)
 with server:
     print(server.port, *resource.getrlimit(resource.RLIMIT_NOFILE), flush=True)
     sys.stdin.read()
