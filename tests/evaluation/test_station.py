@@ -207,8 +207,8 @@ class DiesWhileHeld(Session):
 class HoldsAndLetsGoOn:
     """Holds the arm while an answer is on its way, and lets it go on when the server is gone."""
 
-    def __init__(self, controls: Controls, session: DiesWhileHeld) -> None:
-        self._controls, self._session, self._held, self._since = controls, session, False, 0
+    def __init__(self, controls: Controls, session: DiesWhileHeld, late: bool) -> None:
+        self._controls, self._session, self._late, self._held, self._since = controls, session, late, False, 0
 
     def over(self) -> bool:
         """For the task: it has held still for a while since."""
@@ -226,18 +226,28 @@ class HoldsAndLetsGoOn:
             return
         self._since += 1
         if self._since == 1:
-            self._session.dead.set()
-            assert self._session.tried.wait(PATIENCE)
+            if not self._late:
+                self._session.dead.set()
+                assert self._session.tried.wait(PATIENCE)
             self._controls.post(Resume())
 
     def ended(self, outcome: Outcome) -> None: ...
 
 
 @pytest.mark.parametrize("success", [True, False])
-def test_a_server_that_dies_while_the_arm_is_held_is_no_stall_and_no_success(success: bool) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_a_server_that_dies_while_the_arm_is_held_is_no_stall_and_no_success(success: bool, late: bool) -> None:
+    """``late``: when the episode is over, and its last answer is awaited."""
     robot: Any = Gripper(success)
     controls, session = Controls(), DiesWhileHeld()
-    observer = HoldsAndLetsGoOn(controls, session)
+
+    def succeeded() -> bool:
+        threading.Timer(0.5, session.dead.set).start()
+        return success
+
+    if late:
+        robot.succeeded = succeeded
+    observer = HoldsAndLetsGoOn(controls, session, late)
     robot.over = observer.over
 
     @contextmanager

@@ -85,6 +85,7 @@ class Want:
         self._check()
         until = self._clock() + self._left
         while not self._stream.wait(min(_LOOK, max(0.0, until - self._clock()))):
+            self._check()  # what is tried again and again fails, and never comes
             if self._attention.ended():
                 self.stopped(self.owed(self._clock()))
                 return False
