@@ -20,7 +20,16 @@ import pytest
 from fault_proxy import FaultProxy
 from offboard_client import InferenceClient, wire
 from offboard_client.errors import BadMessage, ConnectionLost, Unauthorized
-from offboard_client.memory import Incoming, MemoryOffer, Outgoing, on_one_machine, read_offer, reference, referred
+from offboard_client.memory import (
+    Incoming,
+    MemoryOffer,
+    Outgoing,
+    on_one_machine,
+    read_offer,
+    reference,
+    referred,
+    same_user,
+)
 from offboard_core import Chunk, InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import robot
@@ -183,6 +192,8 @@ def test_a_door_that_never_answers_costs_a_second_and_nothing_else(server, monke
         hung.bind(b"\0" + name.encode())
         hung.listen(1)
         offered = MemoryOffer(name, "0" * 32)
+        with InferenceClient("127.0.0.1", server.port) as client, client.new_session() as session:
+            assert session.infer({"x": X})  # what is opened at first use is open now
         monkeypatch.setattr("offboard_client.wire.messages.read_offer", lambda found: offered)
         before = descriptors()
         with InferenceClient("127.0.0.1", server.port) as client, client.new_session() as session:
@@ -262,6 +273,7 @@ def test_what_is_small_goes_by_the_socket(server):
         lay = session._connection.protocol.websocket.lay
         assert lay([b"x" * 16383]) == [b"x" * 16383]
         assert lay([b"x" * 16000, b"x" * 384]) == (reference(16384),)
+        assert lay([b"x" * MIB] * 3) == (reference(3 * MIB),)
 
 
 @pytest.mark.parametrize("how", ["blocking", "async"])
@@ -948,3 +960,62 @@ def test_outgoing_memory_is_as_large_as_it_was_reserved_and_taken_as_it_is_writt
         assert os.fstat(out.fresh).st_blocks * 512 <= 2 * MIB
     finally:
         out.drop()
+
+
+@pytest.mark.rule("Y-5")
+def test_memory_that_came_cannot_be_written_to():
+    came = Incoming()
+    came.take(memory())
+    with pytest.raises(TypeError):
+        came.map[0:1] = b"x"
+
+
+@pytest.mark.rule("Y-6")
+@pytest.mark.parametrize(("user", "same"), [(0, True), (1, False)])
+def test_a_process_of_the_same_group_alone_is_another_users(user, same):
+    class Peer:
+        def getsockopt(self, level, option, size):
+            assert (level, option, size) == (socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            return struct.pack("3i", os.getpid(), os.geteuid() + user, os.geteuid())
+
+    assert same_user(Peer()) is same
+
+
+def test_outgoing_memory_is_nobody_elses_and_one_piece_at_a_time():
+    out, before = Outgoing(), open_memory()
+    try:
+        for size in (MIB, 2 * MIB, 4 * MIB):
+            out.reserve(size)
+            assert not os.get_inheritable(out.fresh)
+            assert open_memory() == before + 2  # the one to be handed over, and Python's of what it maps
+        with pytest.raises(ValueError, match="at most"):
+            out.reserve((1 << 30) + 1)
+    finally:
+        out.drop()
+    assert open_memory() == before
+
+
+@pytest.mark.parametrize("fails", ["mmap.mmap", "os.ftruncate", "fcntl.fcntl"])
+def test_what_the_system_refuses_on_the_way_to_memory_is_closed(monkeypatch, fails):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOMEM, "no more")
+
+    before = open_memory()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"offboard_client.memory.mapped.{fails}", refuse)
+        with pytest.raises(OSError, match="no more"):
+            Outgoing().reserve(MIB)
+    assert open_memory() == before
+
+
+def test_a_door_that_cannot_be_opened_leaves_nothing(monkeypatch):
+    class Never(threading.Thread):
+        def start(self):
+            raise RuntimeError("no more threads")
+
+    door, before = resolve_name("offboard_core.server.door:Door"), descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr("offboard_core.server.door.threading.Thread", Never)
+        with pytest.raises(RuntimeError, match="no more threads"):
+            door(1)
+    assert descriptors() == before
