@@ -61,6 +61,18 @@ def back(policy):
     until(lambda: policy.health() == Health(), "it is back")
 
 
+@contextlib.contextmanager
+def held_up(policy):
+    """Its next worker is started at the end: on a busy machine it would be there before the test looks."""
+    supervisor, go = policy.worker._supervisor, threading.Event()
+    start, supervisor._start = supervisor._start, lambda: (reached(go), start())[1]
+    try:
+        yield
+    finally:
+        go.set()
+        supervisor._start = start
+
+
 def raise_and_die():
     with loaded() as policy:
         session = policy.new_session(policy.params())
@@ -106,9 +118,10 @@ class TestEnds:
                 session.reset()
                 seen.add(pid(session))
                 policy.worker.infer_timeout = 0.1 if error is InferTimeout else 600.0
-                with pytest.raises(error, match=text):
-                    do(session, what)
-                assert policy.health().state == "recovering"
+                with held_up(policy):
+                    with pytest.raises(error, match=text):
+                        do(session, what)
+                    assert policy.health().state == "recovering"
                 policy.worker.infer_timeout = 600.0
                 back(policy)
             assert len(seen) == 6
@@ -122,6 +135,8 @@ class TestEnds:
             worker, session = policy.worker, policy.new_session(policy.params())
             supervisor, first = type(worker._supervisor), pid(session)
             up, before, asked = supervisor.up.fget, worker._channel, []
+            probe, seen = worker._supervisor._probe, threading.Event()
+            worker._supervisor._probe = lambda: seen.is_set() and probe()
 
             def up_and_killed(self):
                 if asked:
@@ -136,6 +151,7 @@ class TestEnds:
                 with pytest.raises(PolicyFailed, match=r"^pupil's worker is being restarted .*try again later"):
                     do(session, "pid")
             assert asked == [True]
+            seen.set()
             back(policy)
             session.reset()
             assert pid(session) != first
@@ -191,10 +207,11 @@ class TestEnds:
     def test_between_two(self):
         with loaded() as policy:
             session = policy.new_session(policy.params())
-            os.kill(pid(session), signal.SIGKILL)
-            until(lambda: policy.health().state == "recovering", "that is noticed")
-            with pytest.raises(PolicyFailed, match=r"is being restarted"):
-                do(session, "count")
+            with held_up(policy):
+                os.kill(pid(session), signal.SIGKILL)
+                until(lambda: policy.health().state == "recovering", "that is noticed")
+                with pytest.raises(PolicyFailed, match=r"is being restarted"):
+                    do(session, "count")
             back(policy)
 
     def test_what_an_episode_remembered_is_not_made_up(self):
@@ -475,7 +492,7 @@ class TestLies:
             # Which of the two is answered wrongly depends on what it lies about.
             policy.infer_many([Item(policy.new_session(policy.params()), {"do": "echo", "state": np.ones((3, 2))})])
 
-        with loaded(python=_program(tmp_path, odd)) as policy:
+        with loaded(python=_program(tmp_path, odd)) as policy, held_up(policy):
             with pytest.raises(PolicyFailed, match=f"pupil's worker sent .*({text}).*restarted"):
                 ask(policy)
             assert policy.health().state == "recovering"
@@ -503,7 +520,7 @@ class TestLies:
     def test_of_its_being_there(self, tmp_path):
         """One that hangs up and lives is none that can be asked: another one is started."""
         odd = "import time\nsends(lambda s, n: (s._socket.shutdown(2), time.sleep(600)))\nLATER = 3"
-        with loaded(python=_program(tmp_path, odd)) as policy:
+        with loaded(python=_program(tmp_path, odd)) as policy, held_up(policy):
             session = policy.new_session(policy.params())
             with pytest.raises(PolicyFailed, match=r"sent nothing more \(it hung up\); it is being restarted"):
                 do(session, "count")
