@@ -167,12 +167,15 @@ def test_what_is_missing_is_said_with_what_to_do(error, told, act, compiler):
     assert expected in problem
 
 
-def test_a_compiled_model_goes_when_it_is_closed(act, by_dynamo):
+def test_a_compiled_model_goes_when_it_is_closed_with_all_that_was_compiled(act, by_dynamo):
     with load(act, compile=True, compile_batch_sizes=(1,)) as policy:
-        model = weakref.ref(policy._model)
+        model, written = weakref.ref(policy._model), vars(inspect.getmodule(type(policy._model)))
+        made = {name for name in written if name.startswith("__compiled")}
+        assert made
     del policy
     gc.collect()
     assert model() is None
+    assert not made & set(written), "which would keep a GPU's memory, too"
 
 
 def test_one_that_differs_is_not_used_and_the_log_has_the_numbers(act, compiler, caplog):

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import types
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from offboard_client.errors import PolicyFailed, told
+from torch._C._dynamo.eval_frame import reset_code
 
 #: What :func:`torch.compile` calls a mode; all else is a backend.
 _MODES = ("default", "reduce-overhead", "max-autotune")
@@ -39,6 +41,8 @@ class Compiled:
         # Goes by what is compiled, and takes the function as it is for all else: no robot waits for a compiler.
         self._as_compiled: Callable[..., Any] = torch._dynamo.run(alone)
         self._share = 0
+        # Else what was compiled, and a GPU's memory with it, would stay in the module where the method was written.
+        weakref.finalize(self, reset_code, alone.__code__).atexit = False
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, compiles: bool) -> Any:
         """The answer. ``compiles``: whether what is not compiled yet may be.
