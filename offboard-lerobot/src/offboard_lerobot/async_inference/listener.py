@@ -52,7 +52,10 @@ _PATIENCE, _WAIT, _PARTING, _SLOWLY = 60.0, 2.0, 0.5, 1.0
 _LEAVING = 0.2
 #: Bytes of one message, of which LeRobot's client sends two million at most; of what a robot asks for in the beginning.
 _LARGEST_PIECE, _LARGEST_SETUP = 4 * 2**20, 2**18
-_MOST_CONNECTIONS, _MOST_CALLS = 512, 4
+_MOST_CONNECTIONS = 512
+#: Of one connection at a time: LeRobot's client has two. grpcio 1.73, which LeRobot 0.4 insists on, goes on counting
+#: some that have been answered, and with 8 refused one that came next.
+_MOST_CALLS = 4 if tuple(map(int, grpc.__version__.split(".")[:2])) >= (1, 85) else 16
 #: What gRPC keeps to before anything of a client is seen here.
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.so_reuseport", 0),
