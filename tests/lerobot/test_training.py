@@ -539,6 +539,35 @@ def test_what_is_wrong_is_said_and_nothing_is_left(data, tmp_path, capsys, more,
     assert not (tmp_path / "run").exists()
 
 
+#: What LeRobot 0.6 says as it is imported where there is no FFmpeg, its traces shortened.
+WITHOUT_FFMPEG = """WARNING:lerobot.utils.import_utils:Could not load libtorchcodec. Likely causes:
+[start of libtorchcodec loading traceback]
+FFmpeg version 4:
+OSError: Could not load this library: torchcodec/libtorchcodec_core4.so
+[end of libtorchcodec loading traceback].
+'torchcodec' is installed but cannot be loaded (see the error above). Falling back to 'pyav' as a default decoder.
+"""
+
+
+@pytest.mark.parametrize("cut", [0, 2])
+def test_a_decoder_that_lerobot_does_without_is_no_cause(cut):
+    """Each of its trainings that failed was put down to it. ``cut``: lines of it that the end of a log lacks."""
+    before = "".join(WITHOUT_FFMPEG.splitlines(keepends=True)[cut:])
+
+    def said(log):
+        return training_log.explain("LeRobot subprocess exited with code 1", log, [], "d").text
+
+    for end, cause in (
+        ("error: `steps`: Couldn't parse 'many' into an int", "LeRobot refuses an option"),
+        ("safetensors_rust.SafetensorError: I/O error: File too large (os error 27)", "the disk is full"),
+        ("RuntimeError: Could not load libtorchcodec. Likely causes:", "LeRobot reads videos by TorchCodec"),
+    ):
+        text = said(f"{before}INFO it begins\n{end}\n")
+        assert f"Likely cause: {cause}" in text
+        assert "libtorchcodec_core4" not in text
+    assert "Likely cause: LeRobot reads videos" in said(before.partition("'torchcodec'")[0])
+
+
 def test_without_a_data_set_it_is_asked_for(tmp_path, capsys):
     words = ["train", "--vendor=lerobot", f"--output-dir={tmp_path / 'run'}", f"--lerobot-command={STANDIN}"]
     assert main(words) == 1

@@ -21,6 +21,8 @@ _BEGUN = re.compile(r"Creating dataset|Output dir:|Training:")
 _USAGE = re.compile(r"usage: |\[-")
 #: What of a trace is said: the last line of one, and what argparse and draccus say.
 _ERROR = re.compile(r"(?:[\w.]+: )?error: .*|(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt)\b.*")
+#: Where LeRobot 0.6 finds no FFmpeg it says so as it is imported, with ten traces, and then that it does without.
+_CODEC, _WITHOUT = "ould not load libtorchcodec", "Falling back to 'pyav'"
 _KEPT, _CAUSES = 12, 2
 
 
@@ -123,7 +125,7 @@ def explain(how: str, log: str, own: Iterable[str], data: str) -> LoadFailed:
 
     ``own``: names of offboard's own options, for one that was meant.
     """
-    lines = [line for line in log.splitlines() if not _USAGE.match(line)]
+    lines = [line for line in _of_the_end(log.splitlines()) if not _USAGE.match(line)]
     told = [at for at, line in enumerate(lines) if _ERROR.fullmatch(line)]
     # Of a chain of traces what each ends with, and of the last all that follows.
     shown = [lines[at] for at in told[:-1]][-_CAUSES:] + lines[told[-1] :] if told else lines[-_KEPT:]
@@ -132,3 +134,14 @@ def explain(how: str, log: str, own: Iterable[str], data: str) -> LoadFailed:
     mine = nearest(wrong[1], own) if wrong is not None else []
     near = f" (offboard's own is --{mine[0]})" if mine else ""
     return diagnose(text, _FAULTS, data=data, near=near, **_OPTIONS)
+
+
+def _of_the_end(log: Iterable[str]) -> list[str]:
+    """Without what was no reason to end: that there is a decoder which LeRobot does without."""
+    lines: list[str] = []
+    for line in log:
+        lines.append(line)
+        if _WITHOUT in line:
+            # From the beginning, where the log's own is cut off.
+            del lines[max((at for at, each in enumerate(lines) if _CODEC in each), default=0) :]
+    return lines
