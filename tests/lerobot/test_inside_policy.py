@@ -479,9 +479,10 @@ def test_a_strategy_that_this_model_cannot_be_played_with_is_refused_at_once():
     ],
 )
 def test_words_that_cannot_be_are_refused(words, why):
-    with pytest.raises(ValueError, match="not available") as raised:
+    # LeRobot 0.4 says that there is no such policy, and this only as the cause.
+    with pytest.raises((ValueError, ConfigurationError)) as raised:
         config(**words)
-    assert why in str(raised.value.__cause__)
+    assert why in str(raised.value.__cause__ or raised.value)
 
 
 @pytest.mark.parametrize("kind", ["offboard", "pi05_websocket"])
