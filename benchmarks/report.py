@@ -116,7 +116,7 @@ def text(results: dict[str, Any]) -> str:
         parts.append(_start(results["start"]))
     rows = [(t.what, t.promised, t.measured, "met" if t.met else "MISSED") for t in targets(results)]
     if rows:
-        parts.append(_table(("target", "promised", "measured", ""), rows))
+        parts.append(table(("target", "promised", "measured", ""), rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -164,7 +164,7 @@ def _latency(latency: dict[str, Any]) -> str:
         "disturbed",
     )
     legend = "\n".join(f"- `{peer}`: {(PEERS | OTHERS)[peer]}" for peer in latency)
-    return f"{_table(columns, rows)}\n\nOf each exchange, client + server: CPU, system calls, switches.\n\n{legend}"
+    return f"{table(columns, rows)}\n\nOf each exchange, client + server: CPU, system calls, switches.\n\n{legend}"
 
 
 def _ratio(ratio: float | None) -> str:
@@ -188,7 +188,7 @@ def _robots(robots: dict[str, Any]) -> str:
         )
         for peer, measured in robots.items()
     ]
-    return _table(("peer", "requests/s", "range", "p50 ms", "p99", "CPU µs"), rows)
+    return table(("peer", "requests/s", "range", "p50 ms", "p99", "CPU µs"), rows)
 
 
 def _batching(batching: dict[str, Any]) -> str:
@@ -212,11 +212,12 @@ def _memory(memory: dict[str, Any]) -> str:
 
 
 def _start(start: dict[str, Any]) -> str:
-    return _table(
+    return table(
         ("start", "median s"), [(f"`{name}`", f"{measured['median_s']:.3f}") for name, measured in start.items()]
     )
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """As Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

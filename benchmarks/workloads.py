@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 #: Image height and width of each workload in pixels; None = no images.
 SIZES: dict[str, tuple[int, int] | None] = {"A": (224, 224), "B": (480, 640), "C": None}
+#: The same with larger images, of which the largest observation is what a message may have, nearly.
+LARGE: dict[str, tuple[int, int] | None] = {"B": SIZES["B"], "D": (960, 1280), "E": (1360, 1808), "F": (1920, 2560)}
 LABELS = {"A": "two 224x224 images + state", "B": "two 480x640 images + state", "C": "state only"}
 
 #: How many observations a client cycles through: enough that none stays in a processor's cache.
@@ -31,16 +33,28 @@ CHUNK.flags.writeable = False  # one for all robots of a batch
 
 def observations(workload: str) -> list[dict[str, Any]]:
     """The ring of distinct observations of a workload, under canonical names; the same on every call."""
-    size = SIZES[workload]
+    size = (SIZES | LARGE)[workload]
     ring: list[dict[str, Any]] = []
     for index in range(RING):
         observation: dict[str, Any] = {"robot_state.q": np.linspace(0, 1, 8, dtype=np.float32) + np.float32(index)}
         if size is not None:
-            observation["image.wrist"] = picture(*size, seed=2 * index)
-            observation["image.exterior"] = picture(*size, seed=2 * index + 1)
+            # What a large one shows is worth no minute of making it.
+            draw = picture if size in SIZES.values() else _repeated
+            observation["image.wrist"] = draw(*size, seed=2 * index)
+            observation["image.exterior"] = draw(*size, seed=2 * index + 1)
             observation["task"] = "put the red cube into the bowl"
         ring.append(observation)
     return ring
+
+
+def mebibytes(workload: str) -> float:
+    """What the images of a workload have."""
+    size = (SIZES | LARGE)[workload]
+    return 0.0 if size is None else 2 * 3 * size[0] * size[1] / 2**20
+
+
+def _repeated(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    return np.resize(picture(224, 224, seed), (height, width, 3))
 
 
 def picture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
