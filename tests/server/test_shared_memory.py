@@ -717,6 +717,7 @@ def test_what_is_referred_to_before_the_last_answer_is_not_read(door):
         assert door.entered.wait(PATIENCE)
         for _ in range(5):
             one.send(reference(MIB))
+        assert one.connection.ping().wait(PATIENCE)  # so that they have been read
         door.open()
         assert summed(one.receive()) == float(np.sum(X))
         assert [one.receive()["code"] for _ in range(5)] == ["busy"] * 5

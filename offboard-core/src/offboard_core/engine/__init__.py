@@ -10,6 +10,7 @@ from .checks import check_action, check_observation
 from .context import ContextReader
 from .exchange import Exchange
 from .lease import ModelSpec
+from .loans import SAID, Lend, Loan
 from .meta import contract
 from .model_loader import Failure
 from .model_slot import ModelSlot
@@ -33,6 +34,9 @@ __all__ = [
     "ExchangeRecord",
     "Failure",
     "HIDDEN",
+    "SAID",
+    "Lend",
+    "Loan",
     "LONGEST_IN_ALL",
     "OVERDUE_S",
     "OVERDUE_TIMES",

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from threading import Lock
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed, told
 from offboard_client.wire import DEADLINE_MS, SEQ
@@ -16,6 +16,9 @@ from ..types import NO_CONTEXT, Chunk, Item, Observation, Session
 from .checks import MAX_STEPS, check_action, check_length, check_numbers, check_observation
 from .pipeline import Deliver, Pipeline, Result
 from .records import Kept, SessionRecords
+
+if TYPE_CHECKING:
+    from .loans import Lend, Loan
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ class Exchange:
     key: Hashable = None
     error: OffboardError | None = None
     kept: Kept | None = None
+    lend: Lend | None = None
+    loan: Loan | None = None
     timing: Mapping[str, float] = _NOTHING
     warnings: list[str] | None = None
     reply: Any = None

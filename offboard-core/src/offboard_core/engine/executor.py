@@ -42,6 +42,10 @@ class Executor(Protocol):
         """Nobody waits for this reply any more: skip the work if it has not begun, drop the result if it has."""
         ...
 
+    def settle(self, exchange: Exchange) -> None:
+        """If its answer was said (:class:`~.loans.Loan`), call its ``deliver`` now."""
+        ...
+
     def forget(self, pipeline: Pipeline) -> None:
         """A session is gone: no batch waits for it any more."""
         ...

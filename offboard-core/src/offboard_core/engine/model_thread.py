@@ -26,7 +26,9 @@ from ..types import Chunk, Policy
 from .at_once import Promise
 from .batching import Work
 from .calls import Call, infer, too_late
+from .deliveries import deliver, tell
 from .exchange import Exchange
+from .loans import Loans, say
 from .pipeline import Result
 from .translators import Translators
 
@@ -54,6 +56,7 @@ class ModelThread:
         self._promise = Promise(name, limit)
         self._last_infer = 0.0
         self._open: set[Exchange] = set()
+        self._loans = Loans(loop, self._open)
         self._behind: list[Exchange] = []
         self._thread = threading.Thread(target=self._run, name=f"offboard-model-{name}", daemon=True)
         try:
@@ -105,6 +108,7 @@ class ModelThread:
         elif self.busy_since is not None and self._last_infer > WORTH_OVERLAPPING:
             self._translators.submit(partial(self._prepare_beside, exchange))
         else:
+            self._loans.lend(exchange)
             # The last thing the loop does before it sleeps: were it to go on, the two threads would fight for the GIL.
             self._loop.call_soon(self._work.put, exchange)
 
@@ -118,11 +122,13 @@ class ModelThread:
         """See :meth:`Executor.expire`; and begin what waited for its session's last exchange and may begin now."""
         now = perf_counter()
         for exchange in [e for e in self._open if now - e.submitted > limit]:
+            if self._loans.recall(exchange):
+                continue
             self._open.discard(exchange)
             error = too_late(limit, self._why_late(exchange, limit))
             reply = exchange.give_up(error)
-            _deliver(exchange, reply, error)
-            _tell(exchange, reply, error)
+            deliver(exchange, reply, error)
+            tell(exchange, reply, error)
         behind, self._behind = self._behind, []
         for exchange in behind:
             if exchange in self._open:
@@ -140,7 +146,13 @@ class ModelThread:
     def abandon(self, exchange: Exchange) -> None:
         """See :meth:`Executor.abandon`."""
         exchange.abandoned = True
+        if exchange.loan is not None:
+            exchange.loan.recall()
         self._open.discard(exchange)
+
+    def settle(self, exchange: Exchange) -> None:
+        """See :meth:`Executor.settle`."""
+        self._loans.recall(exchange)
 
     def forget(self, pipeline: Any) -> None:
         """See :meth:`Executor.forget`."""
@@ -218,9 +230,9 @@ class ModelThread:
                 self._translators.submit(partial(self._finish, exchange, own))
             else:
                 exchange.finish(result)
-        if not overlap:
-            # All at once: a loop that is woken by the first reply would fight for the GIL until the last.
-            self._deliver_soon(batch)
+        # All at once: a loop that is woken by the first reply would fight for the GIL until the last.
+        if not overlap and (unsaid := [exchange for exchange in batch if not say(exchange)]):
+            self._deliver_soon(unsaid)
         self._promise.answered_elsewhere(batch)
 
     def _batch(self, first: Exchange, policy: Policy[Any]) -> list[Exchange]:
@@ -278,21 +290,9 @@ class ModelThread:
         for exchange in finished:
             if not exchange.abandoned:
                 self._open.discard(exchange)
-                _deliver(exchange, exchange.reply, exchange.error)
+                deliver(exchange, exchange.reply, exchange.error)
                 told = told or exchange.pipeline.records is not None
         if told:  # when everybody has an answer
             for exchange in finished:
                 if not exchange.abandoned:
-                    _tell(exchange, exchange.reply, exchange.error)
-
-
-def _deliver(exchange: Exchange, reply: Any, error: OffboardError | None) -> None:
-    try:
-        exchange.deliver(reply, error)
-    except Exception:  # those that are delivered with it are not the ones to pay for it
-        log.exception("a reply could not be delivered")
-
-
-def _tell(exchange: Exchange, reply: Any, error: OffboardError | None) -> None:
-    if (records := exchange.pipeline.records) is not None:
-        records.delivered(exchange, reply, error)
+                    tell(exchange, exchange.reply, exchange.error)

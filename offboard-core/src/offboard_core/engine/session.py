@@ -17,6 +17,7 @@ from .configuration import Configuration
 from .controls import answered, put_params
 from .exchange import Exchange
 from .lease import Lease
+from .loans import Lend
 from .model_slot import ModelSlot
 from .observers import ExchangeRecord
 from .pipeline import Deliver, Pipeline
@@ -74,6 +75,7 @@ class ServiceSession:
 
         An exchange is copied only while somebody looks: for :data:`LOOKING` seconds after the last call.
         """
+        self.settle()  # what was answered before one looks is not told of
         if self._looking is not None:
             self._looking.cancel()
         self._looking = self._loop.call_later(LOOKING, self._look_away)
@@ -91,16 +93,19 @@ class ServiceSession:
         """``callback(error)`` is called once if the session has to end: idle while others wait, or the model died."""
         self.lease.on_evict(callback)
 
-    def submit(self, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
+    def submit(self, frame: Any, deliver: Deliver, arrived: float | None = None, lend: Lend | None = None) -> None:
         """Send a frame through; ``deliver(reply, error)`` follows on the event loop. One at a time.
 
         ``arrived``: when it came (``perf_counter``), if that was not now: its deadline counts from then. A reset that
         failed is tried again first: an observation is answered in its own episode, or with the error of that.
+        ``lend``: asked for the right to say the answer where it is made (:class:`~.loans.Loan`); then ``reply`` is
+        :data:`~.loans.SAID`, once it is settled.
         """
         assert self._exchange is None, "one observation at a time"
         assert self._resetting is None, "one observation at a time"
         self._deliver = deliver
         exchange = Exchange(self.pipeline, frame, self._delivered, arrived)
+        exchange.lend = lend
         if self._reset_due:
             self._resetting = self._loop.create_task(self._submit_anew(exchange))
         else:
@@ -113,6 +118,11 @@ class ServiceSession:
         deliver(reply, error)
         if error is not None and isinstance(error, ModelLost):
             self._slot.lost(self.lease.replica, error)
+
+    def settle(self) -> None:
+        """Do now what there is to be done about an answer that was said."""
+        if self._exchange is not None:
+            self.lease.replica.executor.settle(self._exchange)
 
     def _submit(self, exchange: Exchange) -> None:
         self.lease.begin(self._loop.time())

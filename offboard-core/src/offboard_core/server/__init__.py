@@ -18,6 +18,7 @@ from .messages import KEPT, MessageReader
 from .process import run_server
 from .protocols import HttpProtocol
 from .uvicorn_server import Config
+from .voice import Guarded, Voice, voice_of
 
 __all__ = [
     "Acceptor",
@@ -26,6 +27,7 @@ __all__ = [
     "AsgiApp",
     "Config",
     "FrameMeter",
+    "Guarded",
     "KEPT",
     "MessageReader",
     "Host",
@@ -34,10 +36,12 @@ __all__ = [
     "Listeners",
     "ServerConfig",
     "ServiceTimeouts",
+    "Voice",
     "asgi_app",
     "bind",
     "last_json",
     "log",
     "reachable",
     "run_server",
+    "voice_of",
 ]

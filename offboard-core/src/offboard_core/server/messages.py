@@ -172,3 +172,12 @@ class MessageReader:
         if whole:
             message, self._words, self._bytes = self._bytes.toreadonly(), None, self._kept
             self._over = not self._deliver(message)
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether it is one text."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

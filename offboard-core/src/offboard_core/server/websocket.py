@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,14 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
+from ..engine import SAID, Loan
 from ..frontends import MEMORY, Frame
 from ..frontends.websocket import CARRIER, SessionProtocol
 from .door import Copying
 from .frames import FrameMeter
-from .messages import MessageReader
+from .messages import MessageReader, is_utf8
 from .protocols import FAREWELL, log, response
+from .voice import BINARY, TEXT, Guarded, Voice, header, voice_of
 
 if TYPE_CHECKING:
     from .door import Place
@@ -33,8 +34,6 @@ VANISHED = 1006
 FRAGMENTS = 4096
 #: Messages that are kept while one before them is copied, of as many bytes as one may have.
 BEHIND = 64
-_BINARY, _TEXT = 0x82, 0x81
-_USUAL = struct.Struct("!BBH")
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -56,6 +55,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         #: A message that is being copied from there, and what came behind it.
         self._copying: Copying | None = None
         self._behind: deque[Any] = deque()
+        #: Lent to the thread of a model; and whether there can be one.
+        self._voice: Voice | None = None
+        self._may_speak = True
 
     def data_received(self, data: bytes) -> None:
         if not self.handshake_initiated:
@@ -81,6 +83,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._place is not None:
             self._place.close()
+        if self._voice is not None:
+            self._voice.close()
         super().connection_lost(exc)
 
     def handle_cont(self, event: Any) -> None:
@@ -90,7 +94,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+        if self.curr_msg_data_type == "text" and not self.close_sent and not is_utf8(b"".join(self.frames)):
             self._fail("a text frame is not UTF-8", CLOSE_INVALID)  # uvicorn reports it as a fault of ours
             return
         if self._carried is None:
@@ -151,11 +155,23 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             return
         if isinstance(frame, str):
             payload = frame.encode()
-            self.transport.write(_header(_TEXT, len(payload)) + payload)
-        else:
-            self.transport.write(_header(_BINARY, len(frame)) + frame)
+            self.transport.write(header(TEXT, len(payload)) + payload)
+        elif frame is not SAID:
+            self.transport.write(header(BINARY, len(frame)) + frame)
+        elif self._voice is not None:
+            self._voice.done()
         if self._unanswered:
             self._unanswered -= 1
+
+    def lend(self) -> Loan | None:
+        if self.close_sent or self.disconnected or self.transport.is_closing():
+            return None
+        if self._voice is None and self._may_speak:
+            self._may_speak = False
+            if (voice := voice_of(self.transport, self.loop)) is not None:
+                guarded: Any = Guarded(self.transport, voice)
+                self._voice, self.transport = voice, guarded
+        return None if self._voice is None else self._voice.lend()
 
     def end(self, code: int, reason: str) -> None:
         if self.conn.state is State.OPEN and not (self.close_sent or self.disconnected or self.transport.is_closing()):
@@ -210,6 +226,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _message(self, message: Frame | memoryview) -> bool:
         if not self.close_sent:  # else the client has not seen yet that this is over
+            if self._voice is not None and self._voice.lent and self._voice.recall() and self._carried is not None:
+                self._carried.said()
             self._paced()
             if self._place is not None and not isinstance(message, str):
                 found = self._place.message(message, owed=self._unanswered > 1)
@@ -275,21 +293,6 @@ class _Straight:
             self._socket.gone(event.get("code", 1005))
 
 
-def _header(first: int, length: int) -> bytes:
-    """Of a frame that is not masked (RFC 6455, 5.2)."""
-    if length < 126:
-        return bytes((first, length))
-    return _USUAL.pack(first, 126, length) if length < 65536 else struct.pack("!BBQ", first, 127, length)
-
-
 def _is_here(scope: Any) -> bool:
     client, server = scope.get("client"), scope.get("server")
     return bool(client and server) and on_one_machine(client[0], server[0])
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -17,9 +17,10 @@ from offboard_client.errors import OffboardError
 
 from ...engine import PolicyService
 from .. import Edge, EdgeConnection, Frame, Frontend, Scope, contained
+from .bounds import VANISHED
 from .carrier import Carrier, carrier_of
 from .opening import refuse
-from .session_protocol import VANISHED, SessionProtocol
+from .session_protocol import SessionProtocol
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ async def serve_socket(
 async def _carried(
     carrier: Carrier, connection: EdgeConnection, service: PolicyService, holder: str, protocols: set[SessionProtocol]
 ) -> None:
-    protocol = SessionProtocol(connection, carrier.say, carrier.end)
+    protocol = SessionProtocol(connection, carrier.say, carrier.end, carrier.lend)
     protocols.add(protocol)
     try:
         protocol.connected(service, holder)

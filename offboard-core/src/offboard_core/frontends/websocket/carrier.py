@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ...engine import Loan
 from .. import Frame, Scope
 from .session_protocol import SessionProtocol
 
@@ -18,7 +19,17 @@ class Carrier(Protocol):
     """
 
     def say(self, frame: Frame) -> None:
-        """Send it; for :class:`SessionProtocol`, whose ``pause_writing`` may be called from within."""
+        """Send it; :data:`~offboard_core.engine.SAID` was sent already.
+
+        For :class:`SessionProtocol`, whose ``pause_writing`` may be called from within.
+        """
+        ...
+
+    def lend(self) -> Loan | None:
+        """The right to say the next answer, for the model's thread; None while there is something else to be sent.
+
+        It calls :meth:`SessionProtocol.said` before it tells of what comes next, where it was said.
+        """
         ...
 
     def end(self, code: int, reason: str) -> None:

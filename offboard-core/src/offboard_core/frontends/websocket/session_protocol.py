@@ -17,26 +17,16 @@ from offboard_client.errors import Busy, InferTimeout, Internal, ModelLost, Offb
 from offboard_client.wire import (
     CLOSE_GOING_AWAY,
     CLOSE_MODEL_LOST,
-    CLOSE_NORMAL,
     CLOSE_REFUSED,
     CLOSE_TOO_LARGE,
-    WireLimits,
 )
 
-from ...engine import PolicyService, ServiceSession
+from ...engine import Lend, PolicyService, ServiceSession
 from .. import EdgeConnection, Frame, both_ends
+from .bounds import FAREWELLS, MESSAGE_BYTES, PENDING
 from .opening import open_session, refuse
 
 log = logging.getLogger(__name__)
-
-#: A larger message closes the session.
-MESSAGE_BYTES = WireLimits().message_bytes
-#: A client that has sent this many frames without waiting for replies is closed.
-PENDING = 64
-#: RFC 6455's code for a connection that ended without one.
-VANISHED = 1006
-#: Close codes after which nobody comes back for the lease: done, page left, thrown out, and our own shutdown.
-_FAREWELLS = (CLOSE_NORMAL, 1001, CLOSE_REFUSED, CLOSE_GOING_AWAY)
 
 
 class SessionProtocol:
@@ -46,12 +36,15 @@ class SessionProtocol:
     :meth:`received` for each whole message, and :meth:`disconnected` once the connection is gone, whoever ended it,
     never from within ``send`` or ``close``. After ``close`` neither of them is called any more. Between
     :meth:`pause_writing` and :meth:`resume_writing`, which may be called from within ``send``, neither is called.
+    ``lend``: as of a :class:`~.carrier.Carrier`.
     """
 
     def __init__(
-        self, connection: EdgeConnection, send: Callable[[Frame], None], close: Callable[[int, str], None]
-    ) -> None:
+        self, connection: EdgeConnection, send: Callable[[Frame], None], close: Callable[[int, str], None],
+        lend: Lend | None = None,
+    ) -> None:  # fmt: skip
         self._connection, self._send, self._close = connection, send, close
+        self._lend = lend if connection.answer_within is None else None
         self._holder = ""
         self._session: ServiceSession | None = None
         self._in_flight = False
@@ -101,6 +94,11 @@ class SessionProtocol:
         else:
             self._handle(frame, busy, control)
 
+    def said(self) -> None:
+        """The answer that was lent has been said."""
+        if self._session is not None:
+            self._session.settle()
+
     def pause_writing(self) -> None:
         """The connection takes no more for now."""
         self._paused = True
@@ -116,7 +114,7 @@ class SessionProtocol:
         ``code``: the client's last word, or what stands for it (RFC 6455, 7.1.5). Only the first call counts.
         """
         self._answered()
-        linger = self._closing is None and code not in _FAREWELLS
+        linger = self._closing is None and code not in FAREWELLS
         self._closing, self._over = self._closing or (code, ""), True
         for task in self._tasks:
             task.cancel()
@@ -179,7 +177,7 @@ class SessionProtocol:
             self._spawn(self._answer(frame, session))
         elif not (self._connection.answers_alone and self._answered_already(frame)):
             self._in_flight = True
-            session.submit(frame, partial(self._replied, both_ends(frame)), arrived)
+            session.submit(frame, partial(self._replied, both_ends(frame)), arrived, self._lend)
 
     def _answered_already(self, frame: Frame) -> bool:
         """Whether the model need not be asked: then this observation has its reply."""
