@@ -139,7 +139,7 @@ def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(clients, head):
         peer.ready()
         peer.receive()
         peer.raw.sendall(head)
-        while not peer.done.wait(0.001):
+        while not peer.done.wait(0.01):  # it is not whole before seconds are over
             peer.raw.sendall(b"x")
 
     with ScriptedServer(visit) as server:
@@ -239,7 +239,7 @@ def test_no_address_of_a_name_uses_up_the_time_of_the_others(clients, monkeypatc
     def both(host, port, *args, **kwargs):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", each)) for each in (hole_port, port)]
 
-    with socket.socket() as hole, ScriptedServer(good) as server:
+    with socket.socket() as hole, ScriptedServer(*[good] * 9, hasty=True) as server:
         hole.bind(("127.0.0.1", 0))
         hole.listen(0)
         hole_port = hole.getsockname()[1]
@@ -249,7 +249,7 @@ def test_no_address_of_a_name_uses_up_the_time_of_the_others(clients, monkeypatc
             filler.connect_ex(("127.0.0.1", hole_port))
         with monkeypatch.context() as patched:
             patched.setattr(socket, "getaddrinfo", both)
-            session = clients.session("two.invalid", server.port, connect_timeout=3.0)
+            session = clients.session("two.invalid", server.port, connect_timeout=3.0, wait_for_server=PATIENCE_S)
         assert clients.wait(session.infer({})) == []
         clients.wait(session.close())
         for filler in fillers:

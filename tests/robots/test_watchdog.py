@@ -112,7 +112,9 @@ def test_a_time_that_is_none_is_refused(seconds: float) -> None:
         OwnThread("robot", seconds)
 
 
-def test_one_that_hangs_is_told_to_stop_and_so_can_be_closed(go: threading.Event) -> None:
+def test_one_that_hangs_is_told_to_stop_and_so_can_be_closed(
+    go: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the thread of whoever waits, for the robot's own is busy."""
 
     class Hanging(FakeRobot):
@@ -127,12 +129,15 @@ def test_one_that_hangs_is_told_to_stop_and_so_can_be_closed(go: threading.Event
 
         def stop(self) -> None:
             super().stop()
+            thread.patience = PATIENCE  # a busy machine may need longer than a second to close it
+            monkeypatch.setattr("offboard_client.robots.watchdog.STOPPING", PATIENCE)
             go.set()
             until(lambda: "observe" in self.calls, "it comes back")
 
     robot: Any = Hanging()
+    thread = OwnThread("robot", SOON)
     with pytest.raises(RobotFailed, match="did not come back from observe"):  # noqa: SIM117
-        with connected(WatchedRobot(robot, OwnThread("robot", SOON))) as watched:
+        with connected(WatchedRobot(robot, thread)) as watched:
             watched.observe()
     assert [call for call in robot.calls if call != "observe"] == ["connect", "stop", "close"]
 

@@ -184,7 +184,8 @@ def patient(client):
 class ScriptedServer:
     """Plays its visits, one for each connection, each on a thread of its own.
 
-    ``hasty``: a client with so little time that on a busy machine it may have given up before it came.
+    ``hasty``: a client with so little time that on a busy machine it may give up before it comes, or come again: what
+    is left of the visits is no fault.
     """
 
     def __init__(self, *visits, tls=None, hasty=False):
