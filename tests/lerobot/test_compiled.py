@@ -18,6 +18,7 @@ from offboard_core.types import NO_CONTEXT, Chunk, InferContext, Item
 from offboard_core.workers import Isolation
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
+from offboard_lerobot.room import step_for
 from robots import robot
 
 TASK = "put the cube away"
@@ -366,3 +367,15 @@ def test_where_each_length_of_a_task_is_another_program_they_have_to_be_named(by
         seen = spied(calls_of(fast))
         np.testing.assert_array_equal(answers(fast, "smolvla"), answers(plain, "smolvla"))
         assert seen == []
+
+
+@pytest.mark.parametrize("said", [None, "/srv/compiled"])
+def test_where_torch_cannot_keep_what_it_compiles_the_load_says_what_to_do(said, monkeypatch):
+    """It makes the folder as soon as it is imported, whether anything is compiled or not."""
+    if said is None:
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    else:
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", said)
+    error = OSError(30, "Read-only file system", said or "/tmp/torchinductor_robot")
+    assert "have TORCHINDUCTOR_CACHE_DIR name one that may be written" in step_for(error)
+    assert step_for(OSError(30, "Read-only file system", "/elsewhere")) == ""
