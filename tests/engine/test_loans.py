@@ -158,6 +158,17 @@ def test_errors_are_for_the_event_loop():
     run(main())
 
 
+def test_nothing_is_lent_to_a_model_that_takes_long():
+    async def main():
+        async with Bench(Puppet()) as bench:
+            bench.thread._last_infer, loan = 1.0, Lent()
+            exchange, told, came = ask(bench, await bench.pipeline(), loan)
+            await came
+            assert (loan.tried, told) == (0, [(exchange.reply, None)])
+
+    run(main())
+
+
 def test_nothing_is_lent_where_somebody_looks_on():
     async def main():
         async with Bench(Puppet()) as bench:

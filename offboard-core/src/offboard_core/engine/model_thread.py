@@ -108,7 +108,8 @@ class ModelThread:
         elif self.busy_since is not None and self._last_infer > WORTH_OVERLAPPING:
             self._translators.submit(partial(self._prepare_beside, exchange))
         else:
-            self._loans.lend(exchange)
+            if self._last_infer <= WORTH_OVERLAPPING:  # beside a longer one the wake-up is nothing
+                self._loans.lend(exchange)
             # The last thing the loop does before it sleeps: were it to go on, the two threads would fight for the GIL.
             self._loop.call_soon(self._work.put, exchange)
 

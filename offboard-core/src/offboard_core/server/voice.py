@@ -7,6 +7,7 @@ be sent there, and takes it back before it writes, or ends the connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -94,7 +95,8 @@ class Voice:
             return False
         if sent < len(data):
             self._rest = data[sent:]
-            self._loop.call_soon_threadsafe(self.quiet)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server has left
+                self._loop.call_soon_threadsafe(self.quiet)
         return True
 
 
