@@ -77,7 +77,8 @@ def _options() -> argparse.Namespace:
         "--seconds", type=float, default=0.3, help="length of a block; five times that for several robots"
     )
     parser.add_argument("--robots", type=int, default=8, help="how many are several; the targets are those of 8")
-    parser.add_argument("--steps", type=int, default=10_000, help="steps of the memory measurement")
+    # The client keeps the times of 4096 steps, and the first fifth does not count.
+    parser.add_argument("--steps", type=int, default=30_000, help="steps of the memory measurement")
     parser.add_argument(
         "--budget", type=float, default=180, help="seconds to spend on measuring disturbed blocks again"
     )

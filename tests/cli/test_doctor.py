@@ -179,7 +179,7 @@ def test_a_line_that_makes_no_sense(line):
 # -- memory of one machine -------------------------------------------------------------------------------------------
 def shared_memory(*line):
     """What is said of it, and the finding."""
-    told = json.loads(in_process("doctor", *line, "--json").stdout)
+    told = json.loads(in_process("doctor", *line, "--json", "--timeout", str(PATIENCE)).stdout)
     found = [each for each in told["findings"] if each["what"] == "shared memory"]
     return told["measured"]["shared_memory"], found
 
