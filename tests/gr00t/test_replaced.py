@@ -45,7 +45,10 @@ def replace(step):
 def serving(step):
     """The processes that serve it."""
     for process in psutil.Process().children(recursive=True):
-        command = process.cmdline()
+        try:
+            command = process.cmdline()
+        except psutil.NoSuchProcess:  # it ended just now
+            continue
         if len(command) > 1 and command[1].endswith("run_gr00t_server.py") and str(step) in command:
             yield process.pid
 

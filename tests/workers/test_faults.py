@@ -587,6 +587,14 @@ def _program(folder, odd):
     return path
 
 
+def is_over(process):
+    """Whether it has ended, its parent having been told or not."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 class TestServers:
     def test_a_worker_ends_with_its_server(self, tmp_path):
         code = (
@@ -602,7 +610,7 @@ class TestServers:
         server.kill()
         server.wait()
         server.stdout.close()
-        until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "the worker ends, too")
+        until(lambda: is_over(worker), "the worker ends, too")
 
     @pytest.mark.parametrize("times", [5, pytest.param(50, marks=pytest.mark.slow)])
     def test_switches_give_everything_back(self, times):
