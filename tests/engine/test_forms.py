@@ -31,6 +31,7 @@ GOOD = st.fixed_dictionaries(
         "other": st.just(np.zeros(2, "<f4")),
         SEQ: st.just(1),
         "offboard.deadline_ms": st.just(250.0),
+        "offboard.seed": st.none(),
     },
 )
 VALUES = {
@@ -41,7 +42,7 @@ VALUES = {
     "other": VECTORS,
     SEQ: st.sampled_from((1, 2, 200, 1.0, True)),
     "offboard.deadline_ms": NUMBERS | st.sampled_from((1, 250, -1.0, True)),
-    "offboard.seed": st.sampled_from((3, -1)),
+    **{f"offboard.{name}": st.sampled_from((3, -1, None)) for name in ("seed", "delay_steps", "prefix", "history")},
 }
 OBSERVATIONS = st.fixed_dictionaries({}, optional=VALUES)
 
@@ -93,6 +94,16 @@ def test_what_an_observation_brings_is_read_each_time():
         exchange = Exchange(session, encode({"robot_state.q": np.zeros(3, "<f4"), "offboard.seed": seed}), None)
         assert exchange.prepare()
         assert (exchange.context.seed, list(exchange.inputs)) == (seed, ["robot_state.q"])
+
+
+@pytest.mark.rule("M-22")
+@pytest.mark.parametrize("name", ["seed", "delay_steps", "prefix", "history"])
+def test_what_an_observation_could_bring_and_does_not_never_comes_to_the_model(name):
+    session = pipeline()
+    for _ in range(8):
+        assert list(verdict(session, encode({"robot_state.q": np.zeros(3, "<f4"), f"offboard.{name}": None}))) == [
+            "robot_state.q"
+        ]
 
 
 @pytest.mark.rule("M-3")

@@ -101,7 +101,7 @@ class Exchange:
                 observation, brought = reader.split(seen)
                 self.observation = observation
                 floats = check_observation(observation, codec.meta)
-                if form is not None and floats is not None and not brought:
+                if form is not None and floats is not None and observation is seen:  # nothing was taken out of it
                     pipeline.is_right(form, floats)
             else:
                 observation, brought = seen, _NOTHING
