@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from offboard_client.errors import BadObservation, BadParameter, ConfigurationError
 from offboard_client.plugins import build
 from offboard_core.codecs import NativeOptions, Rename, make
@@ -114,3 +116,58 @@ def test_a_canonical_name_is_checked_for_what_it_means(name, value, reason):
     codec = make(NativeOptions(), Checkpoint(id="m", inputs={name: Field(shape=width)}))
     with pytest.raises(BadObservation, match=reason):
         codec.encode({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"), [("robot_state.ee_pose", [0, 0, 0, 1, 0, 0, 0], np.zeros(7)), ("grip", [0.5], [80.0])]
+)
+def test_a_canonical_name_is_checked_also_after_one_that_was_right(name, good, bad):
+    codec = make(NativeOptions(), Checkpoint(id="m", inputs={name: Field(shape=(-1,), dtype="float64")}))
+    for _ in range(2):
+        codec.encode({name: np.array(good, float)})
+    with pytest.raises(BadObservation, match=r"length 0|closure goes"):
+        codec.encode({name: np.array(bad, float)})
+
+
+SEEN_BEFORE = Checkpoint(
+    id="m",
+    inputs={
+        "state": Field(shape=(2,), dtype="float32"),
+        "image": Field(shape=(-1, -1, 3), dtype="uint8", required=False),
+        "grip": Field(shape=(1,), dtype="float32", required=False),
+        "task": Field(dtype="str", required=False),
+        "width": Field(shape=(2,), required=False),
+        "anything": Field(required=False),
+    },
+)
+NUMBERS = st.sampled_from((0.0, 1.0, 1.5, np.nan, np.inf))
+VALUES = (
+    st.builds(np.full, st.sampled_from((1, 2, (2, 2, 3), (2, 2))), NUMBERS, st.sampled_from(("<f4", ">f4", "<f8")))
+    | st.builds(np.full, st.sampled_from((1, 2, (2, 2, 3))), st.just(1), st.sampled_from(("u1", "i8", "?")))
+    | st.sampled_from((np.full(2, 1e300), "pick", b"pick", 3, 0.5, None, [1.0, 2.0], [np.nan, 1.0], {}))
+)
+OBSERVATIONS = st.fixed_dictionaries(
+    {"state": st.just(np.zeros(2, "<f4")) | VALUES},
+    optional={name: VALUES for name in SEEN_BEFORE.inputs if name != "state"},
+)
+
+
+def verdict(codec, observation):
+    try:
+        return repr(codec.encode(observation))
+    except BadObservation as error:
+        return error.text
+
+
+@given(st.lists(OBSERVATIONS, min_size=1, max_size=12))
+def test_what_was_taken_before_changes_no_verdict(observations):
+    codec = make(NativeOptions(), SEEN_BEFORE)
+    for observation in [*observations, *observations]:
+        assert verdict(codec, observation) == verdict(make(NativeOptions(), SEEN_BEFORE), observation)
+
+
+def test_a_codec_remembers_no_more_than_so_many_forms():
+    codec = make(NativeOptions(), SEEN_BEFORE)
+    for side in range(1, 1000):
+        codec.encode({"state": np.zeros(2, "<f4"), "image": np.zeros((side, 1, 3), np.uint8)})
+    assert len(codec._seen) <= 64

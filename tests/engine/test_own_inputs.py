@@ -1,5 +1,6 @@
 """A policy may do what it likes with the lists and maps that it is given: they are its own."""
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,3 +71,25 @@ def test_arrays_are_given_on_as_they_are():
 
     run(main())
     assert seen[0] is sent["x"]
+
+
+class Words(list):
+    """A codec may make lists and maps of a kind of its own."""
+
+
+def test_a_list_or_map_of_a_codecs_own_kind_is_made_anew_as_any_other():
+    sent = {"words": Words(["pick"]), "where": OrderedDict(table="left")}
+    seen = []
+
+    def look(episode, inputs):
+        seen.append(inputs)
+        return Chunk(np.zeros((1, 3)))
+
+    async def main():
+        async with Bench(Puppet(look)) as bench:
+            await bench.submit(await bench.pipeline(), sent).reply()
+
+    run(main())
+    assert seen[0] == sent
+    assert seen[0]["words"] is not sent["words"]
+    assert seen[0]["where"] is not sent["where"]

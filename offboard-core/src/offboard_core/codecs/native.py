@@ -14,8 +14,14 @@ from offboard_client.wire import is_finite
 from ..types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation, fits
 from ._read import require
 from .names import Rename, resolve_names
-from .state import check_canonical
+from .state import check_canonical, has_meaning
 from .timing import rate, timed
+
+_ARRAY: Any = np.ndarray  # for type checkers an array of they do not know what, which only a call of cast would say
+#: A name with what there is of its value beside numbers and letters: an array's dtype and shape, else its type.
+_Form = tuple[Any, ...]
+#: Forms that one codec remembers.
+_FORMS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,8 @@ class Native(Codec):
 
     inputs: Mapping[str, Field]
     outputs: Mapping[str, Field]
+    _seen: dict[_Form, bool] = field(default_factory=dict["_Form", bool], init=False, repr=False, compare=False)
+    """Forms of values that were taken as they are; whether the numbers of another one have to be looked at."""
 
     @property
     def meta(self) -> CodecMeta:
@@ -49,13 +57,30 @@ class Native(Codec):
 
     def encode(self, observation: Observation) -> dict[str, Any]:
         """See :meth:`Codec.encode`. Names that nobody declared pass through."""
-        found = dict(observation)
+        found, seen = dict(observation), self._seen
         for name, declared in self.inputs.items():
-            if name in observation:
-                found[name] = _checked(name, observation[name], declared)
-            elif declared.required:
-                found[name] = _checked(name, require(observation, name), declared)
+            if name not in found:
+                if declared.required:
+                    require(found, name)  # which says that it is not there
+                continue
+            value = found[name]
+            form: _Form = (name, value.dtype, value.shape) if isinstance(value, _ARRAY) else (name, value.__class__)
+            numbers = seen.get(form)
+            if numbers is None:
+                found[name] = self._first(form, value, declared)
+            elif numbers:
+                _check_finite(name, value)
         return found
+
+    def _first(self, form: _Form, value: Any, declared: Field) -> Any:
+        """The first value of a form, checked. Where that says all of its likes, they are not checked again."""
+        name = form[0]
+        checked = _checked(name, value, declared)
+        if checked is value and not has_meaning(name):
+            if len(self._seen) >= _FORMS:
+                self._seen.clear()
+            self._seen[form] = declared.dtype is not None and isinstance(value, _ARRAY) and value.dtype.kind == "f"
+        return checked
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
@@ -72,9 +97,6 @@ def make(options: NativeOptions, checkpoint: Checkpoint) -> Codec:
     if options.map:
         codec = Rename(resolve_names(options.map, checkpoint.inputs)) | codec
     return timed(codec, options.fps)
-
-
-_ARRAY: Any = np.ndarray  # for type checkers an array of they do not know what, which only a call of cast would say
 
 
 @lru_cache
@@ -113,6 +135,10 @@ def _checked(name: str, value: Any, declared: Field) -> Any:
             raise BadObservation(f"{name} has the dtype {array.dtype}, the model expects {declared.dtype}")
         with np.errstate(over="ignore"):
             array = array.astype(declared.dtype)
+    _check_finite(name, array)
+    return array
+
+
+def _check_finite(name: str, array: Array) -> None:
     if not is_finite(array):
         raise BadObservation(f"{name} holds numbers that are not finite")
-    return array

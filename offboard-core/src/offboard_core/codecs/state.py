@@ -41,6 +41,11 @@ def canonical_shape(name: str) -> tuple[int, ...] | None:
     return {"ee_pose": (7,), "q": (-1,), "dq": (-1,), "grip": (1,)}.get(_kind(name))
 
 
+def has_meaning(name: str) -> bool:
+    """Whether :func:`check_canonical` looks at the numbers under this name."""
+    return _kind(name) in ("grip", "ee_pose")
+
+
 def check_canonical(name: str, value: Array) -> None:
     """Raises BadObservation for finite numbers under a canonical name that cannot be what it means; others pass.
 

@@ -9,6 +9,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed, told
 from offboard_client.wire import DEADLINE_MS, SEQ
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+#: Types of what a policy may be given as it is, asked for before :func:`_own`: of nearly all that there is.
+_FLAT: frozenset[type] = frozenset((np.ndarray, str, float, int, bool, type(None)))
 
 
 class Exchange:
@@ -135,13 +138,12 @@ class Exchange:
             return None
 
     def _encode(self, observation: Observation) -> Mapping[str, Any]:
-        inputs = self.pipeline.codec.codec.encode(observation)
+        inputs = dict(self.pipeline.codec.codec.encode(observation))
         # The number belongs to the protocol: a model that takes every name would take it for a part of the state.
-        return {
-            name: _own(value) if isinstance(value, (dict, list)) else value
-            for name, value in inputs.items()
-            if name != SEQ
-        }
+        inputs.pop(SEQ, None)
+        if _FLAT.issuperset(map(type, inputs.values())):
+            return inputs
+        return {name: _own(value) for name, value in inputs.items()}
 
     def item(self) -> Item[Session]:
         """What the policy is asked; for an exchange that is prepared."""
