@@ -24,6 +24,7 @@ _BINARY = 0x82  # the last frame of a message, no reserved bits, opcode 2 (RFC 6
 _FIN, _OPCODE, _MASKED, _LENGTH = 0x80, 0x0F, 0x80, 0x7F
 _CONTINUES = 0
 _DATA = (1, 2)
+_OPCODES = (_CONTINUES, *_DATA, 8, 9, 10)
 #: What stands for the length of a payload → how many bytes of the header hold it.
 _WIDE = {126: 2, 127: 8}
 
@@ -50,6 +51,8 @@ class MessageReader:
         #: Whether the frame at the beginning was counted; bytes of a frame under way that goes on as it came.
         self._counted, self._through = False, 0
         self._fragments = self._lost = self._over = False
+        #: Whether what comes next is anything else than the beginning of a frame.
+        self._odd = False
         self._words: NDArray[np.uint64] | None = None
         self._bytes: memoryview = self._kept
         # Twice the key, as the one number of an array, which numpy takes as it is.
@@ -67,28 +70,32 @@ class MessageReader:
             self._unmask(self._words)
         elif not self._over:
             self._end += nbytes
-            if not self._take_whole():
+            if not self._take_usual():
                 self._cut()
 
-    def _take_whole(self) -> bool:
-        """Take what is there, if that is one whole binary message and nothing beside it, as nearly always.
+    def _take_usual(self) -> bool:
+        """Take what is there, if that is one whole binary message and nothing beside it, or how a large one begins.
 
-        False where it is anything else, with nothing done.
+        That it nearly always is. False where it is anything else, with nothing done.
         """
         kept, end = self._kept, self._end
-        if end < 6 or kept[0] != _BINARY or self._counted or self._through or self._fragments or self._lost:
+        if end < 6 or kept[0] != _BINARY or self._odd:
             return False
         length, header = kept[1] - _MASKED, 6
         if length == 126:
             length, header = kept[2] << 8 | kept[3], 8
-        elif length > 126:
-            return False
-        if length + header != end or length > self._limit:
+        elif length == 127:
+            length, header = int.from_bytes(kept[2:10], "big"), 14
+        whole = length + header
+        if end < header or (whole != end and whole <= KEPT) or length > self._limit:
             return False
         self._end = 0
-        self._over = not (
-            self._count() and self._deliver(apply_mask(kept[header:end], bytes(kept[header - 4 : header])))
-        )
+        if not self._count():
+            self._over = True
+        elif whole == end:
+            self._over = not self._deliver(apply_mask(kept[header:end], bytes(kept[header - 4 : header])))
+        else:
+            self._begin(length, kept[header - 4 : header], kept[header:end])
         return True
 
     def _cut(self) -> None:
@@ -104,6 +111,7 @@ class MessageReader:
             rest = self._end - start
             self._kept[:rest] = bytes(self._kept[start : self._end])
             self._end = rest
+        self._odd = bool(self._counted or self._through or self._fragments or self._lost)
 
     def _take(self, start: int) -> int:
         """Take the frame that begins there, or what there is of it; how many bytes that were, 0 to wait for more."""
@@ -122,14 +130,15 @@ class MessageReader:
             wide = _WIDE[length]
             length = int.from_bytes(kept[start + 2 : start + 2 + wide], "big") if have >= 2 + wide else 0
         header = 2 + wide + (4 if second & _MASKED else 0)
-        if have < header:
+        odd = not second & _MASKED or first & _OPCODE not in _OPCODES
+        if have < header and not odd:
             return 0
         if not self._counted:
             if not self._count():
                 self._over = True
                 return have
             self._counted = True
-        if not second & _MASKED or length > self._limit:
+        if odd or length > self._limit:
             self._lost = True
             return self._take(start)
         if first != _BINARY or self._fragments:
@@ -159,8 +168,8 @@ class MessageReader:
         self._words = np.empty(-(-length // 8), np.uint64)
         self._bytes = self._words.data.cast("B")[:length]
         self._key = np.frombuffer(bytes(key) * 2, np.uint64)
-        self._bytes[: len(came)] = came
         self._filled, self._clear, self._counted = len(came), 0, False
+        self._bytes[: self._filled] = came
 
     def _unmask(self, words: NDArray[np.uint64]) -> None:
         """Where it lies, while it is still in the processor's cache."""
