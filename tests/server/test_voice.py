@@ -281,7 +281,7 @@ def test_nothing_is_lent_while_something_waits_to_be_sent(pair):
     voice, transport, _, _ = pair
     transport.waits = 1
     assert voice.lend() is None
-    assert not voice.lent
+    assert not voice.recall()
 
 
 def test_who_reads_nothing_is_for_the_event_loop(pair):

@@ -49,15 +49,17 @@ class Loans:
 
     def lend(self, exchange: Exchange) -> None:
         """Let its answer be said by whoever makes it, if its robot's connection is one where that can be."""
-        if exchange.lend is None or exchange.pipeline.records is not None:  # who looks on is told when it was sent
+        lend = exchange.lend
+        if lend is None or exchange.pipeline.records is not None:  # who looks on is told when it was sent
             return
-        exchange.loan = exchange.lend()
-        if exchange.loan is not None and self._timer is None:
+        loan = exchange.loan = lend()
+        if loan is not None and self._timer is None:
             self._timer = self._loop.call_later(SOON, self._look)
 
     def recall(self, exchange: Exchange) -> bool:
         """Whether it has been answered, and is settled now; if not, that is for the event loop alone."""
-        if exchange.loan is None or not exchange.loan.recall():
+        loan = exchange.loan
+        if loan is None or not loan.recall():
             return False
         self._settle(exchange)
         return True

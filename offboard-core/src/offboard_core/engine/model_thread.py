@@ -105,10 +105,10 @@ class ModelThread:
         elif self._promise.holds(self.policy, exchange):
             # Later, too: frames that came in one piece are one observation after the other here as elsewhere.
             self._loop.call_soon(self._serve_at_once, exchange)
-        elif self.busy_since is not None and self._last_infer > WORTH_OVERLAPPING:
+        elif (long := self._last_infer > WORTH_OVERLAPPING) and self.busy_since is not None:
             self._translators.submit(partial(self._prepare_beside, exchange))
         else:
-            if self._last_infer <= WORTH_OVERLAPPING:  # beside a longer one the wake-up is nothing
+            if not long:  # beside a longer one the wake-up is nothing
                 self._loans.lend(exchange)
             # The last thing the loop does before it sleeps: were it to go on, the two threads would fight for the GIL.
             self._loop.call_soon(self._work.put, exchange)

@@ -156,4 +156,4 @@ def both_ends(frame: Frame) -> Frame:
         return frame
     if isinstance(frame, str):
         return frame[:ENDS] + frame[-ENDS:]
-    return bytes(frame[:ENDS]) + bytes(frame[-ENDS:])  # which may be a view
+    return b"".join((frame[:ENDS], frame[-ENDS:]))  # which may be a view

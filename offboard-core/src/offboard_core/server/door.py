@@ -178,8 +178,10 @@ class Place:
         One that refers to what is not there stays as it is, and is no message; so does one that came while an answer
         was ``owed``: for nine bytes of a client's that does not wait, nobody waits while 32 MiB are copied.
         """
-        memory, size = self._in, referred(sent)
-        if owed or size is None or memory is None or memory.map is None or size > min(memory.size, _MESSAGE_BYTES):
+        memory = self._in
+        if memory is None or owed or (size := referred(sent)) is None:
+            return sent
+        if memory.map is None or size > min(memory.size, _MESSAGE_BYTES):
             return sent
         return memory.map[:size] if size <= AT_ONE_GO else Copying(memoryview(memory.map)[:size])
 

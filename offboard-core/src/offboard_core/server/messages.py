@@ -64,14 +64,23 @@ class MessageReader:
         return self._kept[self._end :] if self._words is None else self._bytes[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So many bytes were written there."""
-        if self._words is not None:
-            self._filled += nbytes
-            self._unmask(self._words)
-        elif not self._over:
-            self._end += nbytes
-            if not self._take_usual():
-                self._cut()
+        """So many bytes were written there. Those of a large message are unmasked while the processor has them near."""
+        words = self._words
+        if words is None:
+            if not self._over:
+                self._end += nbytes
+                if not self._take_usual():
+                    self._cut()
+            return
+        filled = self._filled = self._filled + nbytes
+        whole = filled == len(self._bytes)
+        end = len(words) if whole else filled // 8
+        part: Any = words[self._clear : end]
+        np.bitwise_xor(part, self._key, part)
+        self._clear = end
+        if whole:
+            message, self._words, self._bytes = self._bytes.toreadonly(), None, self._kept
+            self._over = not self._deliver(message)
 
     def _take_usual(self) -> bool:
         """Take what is there, if that is one whole binary message and nothing beside it, or how a large one begins.
@@ -165,22 +174,11 @@ class MessageReader:
 
     def _begin(self, length: int, key: memoryview, came: memoryview) -> None:
         # Not filled with zeros: pages that nothing is written to are not there.
-        self._words = np.empty(-(-length // 8), np.uint64)
-        self._bytes = self._words.data.cast("B")[:length]
+        words = self._words = np.empty(-(-length // 8), np.uint64)
+        self._bytes = words.data.cast("B")[:length]
         self._key = np.frombuffer(bytes(key) * 2, np.uint64)
         self._filled, self._clear, self._counted = len(came), 0, False
         self._bytes[: self._filled] = came
-
-    def _unmask(self, words: NDArray[np.uint64]) -> None:
-        """Where it lies, while it is still in the processor's cache."""
-        whole = self._filled == len(self._bytes)
-        end = len(words) if whole else self._filled // 8
-        part: Any = words[self._clear : end]
-        np.bitwise_xor(part, self._key, part)
-        self._clear = end
-        if whole:
-            message, self._words, self._bytes = self._bytes.toreadonly(), None, self._kept
-            self._over = not self._deliver(message)
 
 
 def is_utf8(data: bytes) -> bool:

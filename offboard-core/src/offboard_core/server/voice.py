@@ -52,16 +52,12 @@ class Voice:
         self._lent: _Loan | None = None
         self._rest = b""
 
-    @property
-    def lent(self) -> bool:
-        """Whether something is, or was said since."""
-        return self._lent is not None
-
     def lend(self) -> _Loan | None:
         """The right to say one answer; None where something has to be sent before. A former one is none any more."""
-        self.recall()
-        self._lent = None if self._rest or self._transport.get_write_buffer_size() else _Loan(self)
-        return self._lent
+        if self._lent is not None:
+            self._lent.recall()
+        lent = self._lent = None if self._rest or self._transport.get_write_buffer_size() else _Loan(self)
+        return lent
 
     def recall(self) -> bool:
         """Take back what is lent: whether the answer was said."""
@@ -116,6 +112,8 @@ class _Loan:
             return self.said
 
     def recall(self) -> bool:
+        if self.said:  # which it stays; nothing is left to be done by the thread
+            return True
         with self._voice.turn:
             self._open = False
             return self.said

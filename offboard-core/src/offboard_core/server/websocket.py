@@ -151,15 +151,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         await ended
 
     def say(self, frame: Frame) -> None:
-        if self.close_sent or self.disconnected or self.transport.is_closing():
+        if frame is SAID:
+            if self._voice is not None:
+                self._voice.done()
+        elif self.close_sent or self.disconnected or self.transport.is_closing():
             return
-        if isinstance(frame, str):
+        elif isinstance(frame, str):
             payload = frame.encode()
             self.transport.write(header(TEXT, len(payload)) + payload)
-        elif frame is not SAID:
+        else:
             self.transport.write(header(BINARY, len(frame)) + frame)
-        elif self._voice is not None:
-            self._voice.done()
         if self._unanswered:
             self._unanswered -= 1
 
@@ -226,7 +227,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _message(self, message: Frame | memoryview) -> bool:
         if not self.close_sent:  # else the client has not seen yet that this is over
-            if self._voice is not None and self._voice.lent and self._voice.recall() and self._carried is not None:
+            if (voice := self._voice) is not None and voice.recall() and self._carried is not None:
                 self._carried.said()
             self._paced()
             if self._place is not None and not isinstance(message, str):

@@ -72,8 +72,9 @@ class SessionProtocol:
         if len(frame) > MESSAGE_BYTES:
             self._shut(CLOSE_TOO_LARGE, f"a message is at most {MESSAGE_BYTES:,} bytes")
             return
-        if self._session is not None:
-            self._session.touch()
+        session = self._session
+        if session is not None:
+            session.touch()
         if (within := self._connection.answer_within) is not None:
             if self._late is not None or self._outbox:
                 self._outbox.clear()
@@ -87,9 +88,9 @@ class SessionProtocol:
             frame = both_ends(frame)  # enough for the answer
         elif asks:
             self._observations += 1
-        if len(self._pending) >= PENDING or len(self._outbox) >= PENDING:
+        if (self._pending or self._outbox) and max(len(self._pending), len(self._outbox)) >= PENDING:
             self._shut(CLOSE_REFUSED, "too many frames without waiting for replies")
-        elif self._session is None or self._in_flight or self._pending:
+        elif session is None or self._in_flight or self._pending:
             self._pending.append((frame, busy, control, perf_counter()))
         else:
             self._handle(frame, busy, control)
