@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from offboard_client.errors import OffboardError
-from offboard_client.wire import DEFAULT_LIMITS, SEQ, Layouts, decode, encode, read_reply, rows
+from offboard_client.wire import SEQ, encode
 from offboard_core import CodecMeta, Field
 from offboard_core.engine import ContextReader, Exchange, Pipeline, ServerStats, SessionStats
 from offboard_core.frontends.v1 import V1Serializer
@@ -113,39 +112,3 @@ def test_forms_are_no_more_than_a_handful():
         for _ in range(20):
             verdict(session, encode({"robot_state.q": np.zeros(3, "<f4"), "other": np.zeros(size)}))
     assert 0 < len(session.right) <= 8
-
-
-COLUMN = VECTORS.map(lambda values: values[:, None])
-RIGHT = {
-    "action": st.just(np.zeros((2, 1), "<f4")),
-    "timestamp": st.just(np.array([0.0, 1.0])),
-}
-COLUMNS = {
-    "action": VECTORS | COLUMN | st.dictionaries(st.sampled_from(("target_grip", "x")), COLUMN, max_size=2),
-    "timestamp": st.sampled_from(([0, 1], [1.0, 0], [0, np.nan], [0, 1, 2], [[0, 1]])).map(np.array),
-}
-TIMING = st.dictionaries(st.sampled_from(("a_ms", "b_ms")), st.sampled_from((1, 2.5, -1, np.nan, 1e300)), max_size=2)
-
-
-def read(reply, *, alike):
-    try:
-        found = rows(reply.result, alike=alike)
-        return True, repr(found and list(found)), repr(reply.timing)
-    except OffboardError as error:
-        return False, error.code, error.text
-
-
-@given(
-    st.fixed_dictionaries({}, optional=RIGHT) | st.just({"action": {"target_grip": np.zeros((2, 1), "<f4")}}), st.data()
-)
-def test_what_came_before_changes_nothing_of_what_is_read_in_a_reply(good, data):
-    layouts, right = Layouts(), None
-    replies = [{"result": {"columns": good}, "timing": {"a_ms": 1.5}}] * 4
-    for name in (*good, *good, *COLUMNS):
-        columns, timing = {**good, name: data.draw(COLUMNS[name])}, data.draw(TIMING)
-        replies += [{"result": data.draw(st.just({"columns": columns}) | st.none()), "timing": timing}] * 3
-    for frame in map(encode, replies):
-        reply, form = read_reply(layouts.decode(frame, DEFAULT_LIMITS)), layouts.form
-        seen = read(reply, alike=form is not None and form is right)
-        assert seen == read(read_reply(decode(frame)), alike=False)
-        right = form if seen[0] else right

@@ -35,8 +35,8 @@ _TINY, _SMALL, _ANY = struct.Struct("!BB4s"), struct.Struct("!BBH4s"), struct.St
 _BINARY = int(_FIN | Opcode.BINARY)
 #: A server's header before 126 to 65535 bytes: its second byte stands for these two.
 _USUAL, _USUAL_LENGTH = struct.Struct("!BBH"), 126
-#: Bytes of the system's randomness that are asked for at once, and what they are cut into.
-_KEYS, _KEY = 4 * 256, struct.Struct("4s")
+#: Bytes of the system's randomness that are asked for at once.
+_KEYS = 4 * 256
 
 
 class Turns(NamedTuple):
@@ -143,7 +143,7 @@ class FrameWriter:
     """Makes one masked binary frame of each message, with a fresh key, in a buffer that is kept."""
 
     def __init__(self) -> None:
-        self._keys: Iterator[tuple[bytes]] = iter(())
+        self._keys: Iterator[bytes] = iter(())
         self._memory = np.empty(0, np.uint64)
         # Of it, as much as the last image took: the next is as large nearly always.
         self._words = self._memory
@@ -154,8 +154,7 @@ class FrameWriter:
 
     def frame(self, pieces: Sequence[Piece]) -> Turns:
         """The frame of a message that consists of the pieces, and how many bytes it carries."""
-        size = sum(map(len, pieces))
-        key = self._key()
+        size, key = sum(map(len, pieces)), next(self._keys, b"") or self._fresh()
         if size < 126:
             header = _TINY.pack(_BINARY, _MASKED | size, key)
         elif size < 65536:
@@ -191,9 +190,7 @@ class FrameWriter:
                 turn.append(apply_mask(piece[8 * whole :], turned))
         yield turn
 
-    def _key(self) -> bytes:
-        found = next(self._keys, None)
-        if found is None:
-            self._keys = _KEY.iter_unpack(secrets.token_bytes(_KEYS))
-            found = next(self._keys)
-        return found[0]
+    def _fresh(self) -> bytes:
+        found = secrets.token_bytes(_KEYS)
+        self._keys = iter([found[at : at + 4] for at in range(0, _KEYS, 4)])
+        return next(self._keys)

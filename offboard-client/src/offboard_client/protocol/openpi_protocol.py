@@ -26,6 +26,8 @@ from .settings import Settings
 class OpenPIProtocol(SessionProtocol):
     """One session on one socket; see :class:`SessionProtocol`."""
 
+    numbers = False
+
     def __init__(self, settings: Settings, url: str, layout: Layout) -> None:
         super().__init__(settings, url)
         self._layout = layout
@@ -48,8 +50,8 @@ class OpenPIProtocol(SessionProtocol):
         self.websocket.ping(b"%d" % self._seq)
         return out
 
-    def _read_reply(self) -> Reply:
-        frame = self._take(self._check_order)
+    def _read_reply(self, frame: Any) -> Reply:
+        self._check(frame, self._check_order)
         self.state = "ready"
         actions = self._layout.decode(frame.get("actions"))
         steps = len(next(iter(actions.values())))

@@ -20,21 +20,16 @@ from ..errors import (
     BadMessage,
     BadObservation,
     Busy,
-    ConnectionFailed,
     ConnectionLost,
-    Full,
-    OffboardError,
-    ProtocolError,
-    ShuttingDown,
     brief,
 )
 from ..memory import MemoryOffer
 from ..wire import Encoder, Ready, Reply, Row, Status, check_sendable, decode_text, rows
-from .attempts import AttemptFailed, from_peer, from_silence
-from .deadline import Deadline, Pulse
-from .frames import Turns
+from .deadline import Pulse
+from .frames import Piece, Turns
 from .image_form import ImageForm
-from .meta import check_meta, is_offboard
+from .meta import is_offboard
+from .opening import Opening
 from .prepared import prepared
 from .settings import Settings
 from .timing import Step
@@ -47,6 +42,9 @@ _MAP: Any = dict  # for type checkers a map of they do not know what, which only
 class SessionProtocol:
     """One session on one socket."""
 
+    #: Whether observations are sent as they are, and numbered.
+    numbers = True
+
     def __init__(self, settings: Settings, url: str) -> None:
         self._settings = settings
         self._now = settings.clock.now
@@ -55,9 +53,10 @@ class SessionProtocol:
         self.pulse = Pulse(self._now, math.inf)
         self._seq = 0
         self._echoes = False
-        self._encoder = Encoder()
+        self._encoder, self._stencils = Encoder(), wire.Stencils(wire.SEQ)
+        self._learns = self.numbers and settings.images.how == "raw"
         self._layouts = wire.Layouts()
-        #: The form of the last reply that was right.
+        #: The form of the last reply that was right, where those like it may be read so.
         self._right: object = None
         self._checked = False
         self._asked = self._encoded = 0.0
@@ -65,7 +64,9 @@ class SessionProtocol:
         self.meta: Mapping[str, Any] = {}
         self._meta_of_prepare: Mapping[str, Any] = {}
         self.session_id = ""
-        self._status: Status | None = None
+        self._opening = Opening(settings, self.websocket, self._read_handshake)
+        #: The error of a handshake in which nothing more came in time: until the deadline, or for too long.
+        self.unready = self._opening.unready
         self.warnings: tuple[str, ...] = ()
         #: Where the server takes memory for messages, if it does.
         self.memory: MemoryOffer | None = None
@@ -75,7 +76,8 @@ class SessionProtocol:
     def received(self, count: int) -> None:
         """As of :class:`WebSocket`, for a socket that has put so many bytes into its room."""
         self.websocket.received(count)
-        self.pulse.heard()
+        if not self.websocket.messages:  # else nothing is waited for any more
+            self.pulse.heard()
 
     def feed(self, data: bytes) -> None:
         """As of :class:`WebSocket`, for a socket that hands out bytes of its own; ``b""`` at its end."""
@@ -123,27 +125,8 @@ class SessionProtocol:
     # -- the handshake ---------------------------------------------------------------------------------
     def handshake(self) -> Status | Ready | None:
         """The next frame of the handshake; None while there is none. Raises AttemptFailed."""
-        address = self._settings.address
-        if self.websocket.flooded:
-            raise AttemptFailed(ConnectionFailed(self.websocket.lost().text), again=False)
-        if not self.websocket.messages:
-            if self.websocket.eof or (self.websocket.upgraded and not self.websocket.open):
-                said = self.websocket.lost()
-                if not isinstance(said, ConnectionLost):  # the reason is an error of the protocol
-                    raise AttemptFailed(said, again=isinstance(said, Full | ShuttingDown))
-                raise from_silence(f"closed the connection{self.websocket.farewell}", address)
-            return None
-        try:
-            frame = self._read_handshake()
-            if isinstance(frame, Ready):
-                check_meta(frame.meta)
-        except BadMessage as error:
-            raise AttemptFailed(ProtocolError(f"{address}: {error.text}"), again=False) from None
-        except OffboardError as error:
-            raise from_peer(error, address) from None
+        frame = self._opening.next()
         if not isinstance(frame, Ready):
-            self.websocket.count()
-            self._status = frame
             return frame
         self.meta, self.session_id, self.memory, self.state = frame.meta, frame.session_id, frame.memory, "ready"
         if self._settings.prepare is not None:
@@ -153,14 +136,6 @@ class SessionProtocol:
             self.pulse, self._echoes = Pulse(self._now, self._settings.timeouts.silence), True
         return frame
 
-    def unready(self, deadline: Deadline) -> AttemptFailed:
-        """The handshake in which nothing more came in time: until ``deadline``, or for too long."""
-        address = self._settings.address
-        if self._status is None or deadline.rest() > 0.01:  # it ends a rounding later than the wait within it
-            return from_silence("said nothing for too long", address)
-        text = f"{address} had no session ready in the time that it was given, and was still {self._status}"
-        return AttemptFailed(ConnectionFailed(text), again=True)
-
     # -- one exchange ----------------------------------------------------------------------------------
     def ask(self, observation: Mapping[str, Any]) -> Turns:
         """All that has to be sent for ``observation``; the next call may reuse its memory.
@@ -168,7 +143,8 @@ class SessionProtocol:
         Raises Busy, BadObservation or what ``prepare`` raises (nothing was sent, the session goes on), or the reason
         why it is closed.
         """
-        self.check()
+        if self.state != "ready" or self.websocket.messages or not self.websocket.open:
+            self.check()
         self._asked = self._now()
         if (prepare := self._settings.prepare) is not None:
             observation = prepared(prepare, observation, self._meta_of_prepare)
@@ -178,12 +154,20 @@ class SessionProtocol:
                     f"nothing was sent: prepare took {took:.3g} s, longer than infer_timeout ({limit:g} s): "
                     "make it faster, or allow more"
                 )
+        # One that is like another has the same names, which were checked then.
+        if (pieces := self._stencils.pieces(observation, self._seq + 1)) is not None:
+            self._seq += 1
+            return self._send_pieces(pieces)
         check_sendable(observation, self.meta, first=not self._checked)
         self._checked = True
         try:
-            return self._send(self._message(self.images.made(observation, self.meta)))
+            made = self.images.made(observation, self.meta)
+            out = self._send(self._message(made))
         except BadMessage as error:  # what is read raises it too, and that loses the session
             raise BadObservation(f"nothing was sent: {error.text}") from error
+        if self._learns:
+            self._stencils.learn(made)
+        return out
 
     def ask_control(self, kind: str, params: Mapping[str, Any] | None = None) -> Turns:
         """All that has to be sent for a control frame.
@@ -209,20 +193,27 @@ class SessionProtocol:
         Raises what the server reports, or why no answer came.
         """
         arrived = self._now()
-        reply = self._read_reply()
-        self.state, self.warnings = "ready", self.warnings or reply.warnings
-        form = self._layouts.form
-        found = rows(reply.result, self._settings.limits, alike=form is not None and form is self._right)
-        self._right = form
+        frame, form = self._take(), self._layouts.form
+        if form is not None and form is self._right and frame[wire.SEQ] == self._seq:
+            self.state = "ready"
+            found, timing = wire.read_alike(frame)
+        else:
+            reply = self._read_reply(frame)
+            self.state, self.warnings, timing = "ready", self.warnings or reply.warnings, reply.timing
+            found = rows(reply.result, self._settings.limits)
+            usual = isinstance(found, wire.Rows) and reply.seq is not None and timing is frame.get("timing", timing)
+            self._right = form if usual else None
         encode_s, wait_s, begun = self._encoded - self._asked, arrived - self._encoded, self.websocket.begun or arrived
-        step = Step(encode_s, wait_s, self._now() - arrived, reply.timing, arrived - begun)
+        step = Step(encode_s, wait_s, self._now() - arrived, timing, arrived - begun)
         self.images.answered(step)
         return found, step
 
     def answer_control(self, kind: str) -> dict[str, Any]:
         """The answer to a control frame. Raises what the server reports, or why none came."""
         took = self._now() - self._encoded
-        found = wire.read_control_answer(self._take(), kind)
+        frame = self._take()
+        self._check(frame)
+        found = wire.read_control_answer(frame, kind)
         self.state = "ready"
         self.images.controlled(kind, took, found)
         return found
@@ -257,42 +248,49 @@ class SessionProtocol:
         self._seq += 1
         return {**observation, wire.SEQ: self._seq}
 
-    def _read_reply(self) -> Reply:
-        return wire.read_reply(self._take(self._check_seq))
+    def _read_reply(self, frame: Any) -> Reply:
+        self._check(frame, self._check_seq)
+        return wire.read_reply(frame)
 
     # -- inside ----------------------------------------------------------------------------------------
     def _send(self, value: Any) -> Turns:
-        out = self.websocket.send(self._encoder.pieces(value))
+        return self._send_pieces(self._encoder.pieces(value))
+
+    def _send_pieces(self, pieces: Sequence[Piece]) -> Turns:
+        out = self.websocket.send(pieces)
         self.state = "busy"
         self._encoded = self._now()
         self.pulse.begin(out.size)
         return out
 
-    def _take(self, check: Callable[[Any, bool], None] | None = None) -> Any:
+    def _take(self) -> Any:
         """The frame that answers. Whatever goes wrong before it is understood closes the session."""
         self.state = "closed"
         if not self.websocket.messages:
             raise self.websocket.lost()
-        frame = self._decode()
+        return self._decode()
+
+    def _check(self, frame: Any, answers: Callable[[Any, bool], None] | None = None) -> None:
+        """Raises the error that the frame carries; before, what ``answers(frame, is_error)`` raises."""
         error = wire.frame_error(frame)
-        if check is not None:
-            check(frame, error is not None)
+        if answers is not None:
+            answers(frame, error is not None)
         if error is not None:
             self.state = "ready"
             raise error
-        return frame
 
     def _check_seq(self, frame: Any, is_error: bool) -> None:
         """Raises ConnectionLost where the frame answers another observation than the last one."""
         seq = frame.get(wire.SEQ) if isinstance(frame, _MAP) else None
+        if type(seq) is int and seq == self._seq:
+            self._echoes = True
+            return
         if seq is None and (is_error or not self._echoes):
             return  # a foreign server; or an error about a frame of which nothing could be read
-        if type(seq) is not int or seq != self._seq:
-            raise ConnectionLost(
-                f"{self._settings.address} answered observation {brief(seq, 40)} where {self._seq} was in flight: "
-                "answers and observations have come apart. Nothing of it is used; the next call opens a new session"
-            )
-        self._echoes = True
+        raise ConnectionLost(
+            f"{self._settings.address} answered observation {brief(seq, 40)} where {self._seq} was in flight: "
+            "answers and observations have come apart. Nothing of it is used; the next call opens a new session"
+        )
 
     def _decode(self) -> Any:
         data, limits = self.websocket.messages.popleft(), self._settings.limits

@@ -55,8 +55,9 @@ class WebSocket:
         self._writer = FrameWriter()
         #: Where there is memory that the server reads: lays a message there, and says what is to be sent for it.
         self.lay: Callable[[Sequence[Piece]], Sequence[Piece]] | None = None
-        # As the protocol's state says: it is asked for often.
-        self._connecting, self._open = True, False
+        self._connecting = True
+        #: Whether messages may be sent. No property: it is asked for often.
+        self.open = False
         #: Whether :meth:`outgoing` may have something.
         self.speaks = True
         self._fragments: list[bytes] = []
@@ -68,11 +69,6 @@ class WebSocket:
         for name, value in headers.items():
             request.headers[name] = value
         self._protocol.send_request(request)
-
-    @property
-    def open(self) -> bool:
-        """Whether messages may be sent."""
-        return self._open and not self.eof and not self.flooded
 
     @property
     def between(self) -> bool:
@@ -101,24 +97,25 @@ class WebSocket:
 
         Raises AttemptFailed if the upgrade is refused.
         """
-        if self.eof or self.flooded:
-            return
         reader = self._reader
         reader.end += count
-        if self._open and count and not self._fragments and (message := reader.whole()) is not None:
+        if self.open and count and not self._fragments and (message := reader.whole()) is not None:
             self.messages.append(message)
             if self.begun is None:
                 self.begun = self._now()
             return
+        if self.eof or self.flooded:
+            reader.end -= count
+            return
         if not count:
-            self.eof = True
+            self.eof, self.open = True, False
             if rest := reader.rest():
                 self._hand(rest)
             self._protocol.receive_eof()
             self.speaks = True
         elif self._connecting:
             self._read_head()
-        if self._open:
+        if self.open:
             self._read_frames()
         elif not self._connecting and (rest := reader.rest()):
             self._hand(rest)
@@ -162,7 +159,7 @@ class WebSocket:
         """Say goodbye; :meth:`outgoing` has the frame."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(CLOSE_NORMAL)
-            self._open, self.speaks = False, True
+            self.open, self.speaks = False, True
 
     def lost(self) -> OffboardError:
         """Why the socket of an open session ended, as the error that tells it.
@@ -197,7 +194,7 @@ class WebSocket:
 
     def _read_frames(self) -> None:
         reader = self._reader
-        while self._open and reader.start < reader.end and not self.flooded:
+        while self.open and reader.start < reader.end:
             found = reader.next(bool(self._fragments))
             if found is None:
                 return
@@ -217,7 +214,7 @@ class WebSocket:
                 self._take(event)
         self.speaks = True
         self._connecting = self._protocol.state is State.CONNECTING
-        self._open = self._protocol.state is State.OPEN
+        self.open = self._protocol.state is State.OPEN and not self.eof and not self.flooded
 
     def _take(self, frame: Frame) -> None:
         size = len(frame.data)
@@ -247,7 +244,7 @@ class WebSocket:
             self._flood, self._flood_since = 0, now
         self._flood += 1
         if self._flood > _FLOOD:
-            self.flooded = True
+            self.flooded, self.open = True, False
 
     def _refused(self, error: Exception) -> AttemptFailed:
         if isinstance(error, InvalidStatus):

@@ -52,7 +52,7 @@ from .messages import (
 from .openpi import read_openpi
 from .packing import LARGE, Array, Encoder, decode, decode_plain, encode
 from .rotations import WIDTHS, Rotation, convert, convert_pose
-from .rows import Row, columns, rows
+from .rows import Row, Rows, columns, read_alike, rows
 from .spec import (
     OFFSETS,
     are_offsets,
@@ -63,6 +63,7 @@ from .spec import (
     fits_shape,
     measured_unit,
 )
+from .stencils import Stencils
 from .turbo import jpeg_library
 
 __all__ = [
@@ -102,7 +103,9 @@ __all__ = [
     "Reply",
     "Rotation",
     "Row",
+    "Rows",
     "Status",
+    "Stencils",
     "TakesTime",
     "WireLimits",
     "are_offsets",
@@ -143,6 +146,7 @@ __all__ = [
     "is_image_name",
     "jpeg_library",
     "letterbox",
+    "read_alike",
     "read_control_answer",
     "read_forms",
     "read_handshake",

@@ -30,6 +30,8 @@ GRIP_TOLERANCE = 0.05
 _TOPS = {
     np.dtype(f"{order}f{size}"): slice(size - 1 if order == "<" else 0, None, size) for order in "<>" for size in (4, 8)
 }
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_TOPS32, _TOPS64 = _TOPS[_FLOAT32], _TOPS[_FLOAT64]
 #: So many numbers are looked at byte by byte; of more, numpy's question is the quicker one.
 _FEW = 4096
 
@@ -59,7 +61,10 @@ def check_actions(columns: Mapping[str, NDArray[Any]]) -> None:
 
 def is_finite(array: NDArray[Any]) -> bool:
     """Whether no number of it is NaN or infinite."""
-    if (tops := _TOPS.get(array.dtype)) is not None:
+    dtype = array.dtype
+    # numpy's dtypes are one object each mostly, and a hash of one is taken from many.
+    tops = _TOPS32 if dtype is _FLOAT32 else _TOPS64 if dtype is _FLOAT64 else _TOPS.get(dtype)
+    if tops is not None:
         if array.size <= _FEW:
             # What is not finite has an exponent of ones, so this byte is one of two, which else only what is absurdly
             # large has. numpy's own question takes many times as long where its code is cold, as it is once in an
@@ -67,7 +72,7 @@ def is_finite(array: NDArray[Any]) -> bool:
             found = array.tobytes()[tops]
             if 0x7F not in found and 0xFF not in found:
                 return True
-    elif array.dtype.kind != "f":
+    elif dtype.kind != "f":
         return True
     # all() of so small an array takes twice as long as all the rest of this.
     return b"\0" not in np.isfinite(array).tobytes()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections import deque
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, cast
@@ -19,19 +18,13 @@ import numpy as np
 
 from .limits import WireLimits
 from .outline import Other, Outline
+from .pace import Pace
 from .packing import Array, Buffer, decode
 
-#: Layouts that one session has at most: with this camera and without it, and a number that has become longer.
-MOST = 4
 #: Bytes of a layout beside its arrays' data, and entries of its maps together, at most.
 LARGEST, ENTRIES = 4096, 32
 #: Arrays from so many bytes on are views, if they can lie anywhere; a smaller one that is kept would keep the message.
 VIEWED = 4096
-#: So many messages that fitted one repay what it cost to learn a layout, also where they are small. After one that was
-#: not repaid, twice as many messages as before are let pass until the next is learnt, up to so many.
-REPAID, LONGEST_PAUSE = 8, 4096
-#: From this pause on only the last layout is kept.
-SELDOM = 16
 
 
 class Layouts:
@@ -39,8 +32,7 @@ class Layouts:
 
     def __init__(self) -> None:
         self._known: list[_Layout] = []
-        self._sizes: deque[int] = deque(maxlen=MOST)
-        self._pause = self._rest = self._read = 0
+        self._pace = Pace()
         #: The form of the message that was read last: the same object for each with the same names, shapes, dtypes and
         #: texts, so that only numbers and what is in arrays may differ. None where it fitted none that was learnt.
         self.form: object = None
@@ -55,7 +47,7 @@ class Layouts:
         if type(data) is bytes or readable(data):
             for layout in self._known:
                 if layout.size == size and (found := layout.read(data)) is not None:
-                    self._read += 1
+                    self._pace.fitted += 1
                     self.form = layout
                     return found
         self.form = None
@@ -76,21 +68,9 @@ class Layouts:
         Their names are whatever the caller has made of those in the message. What comes only once is not learnt, and a
         peer whose messages are never alike is looked at more and more seldom.
         """
-        if self._rest:
-            self._rest -= 1
-            return
-        size = len(data)
-        if size not in self._sizes:
-            self._sizes.append(size)
-            return
-        self._rest = self._pause = 1 if self._read >= REPAID else min(max(1, 2 * self._pause), LONGEST_PAUSE)
-        self._read = 0
-        if not readable(data):
-            return
-        with contextlib.suppress(Other):
-            # To be compared with what nothing is like costs time with every message.
-            kept = MOST if self._pause < SELDOM else 1
-            self._known = [_Layout(data, value), *self._known[: kept - 1]]
+        if self._pace.learns(len(data)) and readable(data):
+            with contextlib.suppress(Other):
+                self._known = [_Layout(data, value), *self._known[: self._pace.others]]
 
 
 def readable(data: Buffer) -> bool:

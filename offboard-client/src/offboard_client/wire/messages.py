@@ -30,7 +30,8 @@ CLOSE_GOING_AWAY = 1012
 
 #: A session's id travels in a URL.
 SESSION_ID_LENGTH = 256
-_LONGEST_MS = 1e12
+#: A time that a server says is shorter.
+LONGEST_MS = 1e12
 _TEXT, _PLAIN = frozenset({str}), frozenset({float, int})
 # For type checkers these hold they do not know what once it is known that they are these; a call of cast costs time.
 _MAP: Any = dict
@@ -205,7 +206,7 @@ def _shown(value: Any) -> Any:
 def is_duration(value: Any) -> bool:
     """Whether ``value``, which a server said, can be a time in ms: a number from 0 up, and not longer than 30 years."""
     # Longer ones overflow where they are added up, and what is infinite no report can say.
-    return (type(value) is float or type(value) is int) and 0 <= value <= _LONGEST_MS
+    return (type(value) is float or type(value) is int) and 0 <= value <= LONGEST_MS
 
 
 def _are_durations(stages: dict[Any, Any]) -> bool:
@@ -213,7 +214,12 @@ def _are_durations(stages: dict[Any, Any]) -> bool:
     times = stages.values()
     if not (_TEXT.issuperset(map(type, stages)) and _PLAIN.issuperset(map(type, times))):
         return False
-    return min(times) >= 0 and sum(times) <= _LONGEST_MS
+    return min(times) >= 0 and sum(times) <= LONGEST_MS
+
+
+def durations(stages: dict[Any, Any]) -> dict[str, float]:
+    """Those of them that are durations under names."""
+    return {name: value for name, value in stages.items() if type(name) is str and is_duration(value)}
 
 
 def read_reply(frame: Any) -> Reply:
@@ -230,7 +236,7 @@ def read_reply(frame: Any) -> Reply:
     if len(stages) > MOST_REMARKS or len(texts) > MOST_REMARKS:
         raise BadMessage(f"the server's reply holds more than {MOST_REMARKS} times or warnings")
     if stages and not _are_durations(stages):
-        stages = {name: value for name, value in stages.items() if type(name) is str and is_duration(value)}
+        stages = durations(stages)
     remarks = tuple([one_line(f"{text!s:.1000}") for text in texts]) if texts else ()
     return Reply(found["result"], stages, remarks, found.get(SEQ))
 

@@ -88,7 +88,7 @@ class Encoder:
         found: list[bytes | memoryview] = []
         before, *others = around.split(self._packed_mark)
         for array, after in zip(self._aside, others, strict=True):
-            found += (before + _bytes_header(len(array)), array)
+            found += (before + bytes_header(len(array)), array)
             before = after
         found.append(before)
         self._aside.clear()
@@ -101,7 +101,7 @@ class Encoder:
     def _lay_aside(self, value: Any) -> Any:
         if type(value) is not np.ndarray:
             return _pack_special(value)
-        marker = _pack_array(value)
+        marker = pack_array(value)
         size = value.nbytes
         if size < LARGE or size >= 2**32:  # more is too much for msgpack, and it says so
             return marker
@@ -114,13 +114,16 @@ class Encoder:
         return marker
 
 
-def _bytes_header(size: int) -> bytes:
+def bytes_header(size: int) -> bytes:
+    """What msgpack writes before so many bytes."""
+    if size < 2**8:
+        return b"\xc4" + size.to_bytes(1, "big")
     return b"\xc5" + size.to_bytes(2, "big") if size < 2**16 else b"\xc6" + size.to_bytes(4, "big")
 
 
 def _pack_special(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return _pack_array(cast("Array", value))
+        return pack_array(cast("Array", value))
     if isinstance(value, np.generic):
         scalar = cast("np.generic[Any]", value)
         return {b"__npgeneric__": True, b"data": scalar.item(), b"dtype": _wire_dtype(scalar.dtype)}
@@ -138,7 +141,8 @@ def _pack_special(value: Any) -> Any:
     )
 
 
-def _pack_array(array: Array) -> dict[bytes, Any]:
+def pack_array(array: Array) -> dict[bytes, Any]:
+    """The map that stands for it; its data is its own memory where that can be. Raises TypeError."""
     if type(array) is not np.ndarray:
         if isinstance(array, np.ma.MaskedArray):
             raise TypeError("a masked array would lose its mask; send array.filled(value)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast, overload
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import BadMessage, InvalidAction
 from .actions import check_actions, check_times, is_finite
 from .limits import DEFAULT_LIMITS, WireLimits
+from .messages import LONGEST_MS, durations
 
 #: One step of a chunk: ``{"action": {name: vector}, "timestamp": s}``; without a time where nothing says the rate.
 Row = dict[str, Any]
@@ -58,11 +59,8 @@ class Rows(Sequence[Row]):
         return {"action": step} if self._times is None else {"action": step, "timestamp": self._times[i]}
 
 
-def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS, *, alike: bool = False) -> Sequence[Row] | None:
+def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS) -> Sequence[Row] | None:
     """The rows of a reply's ``result``: of its columns, or as they came. None and ``[]`` stay what they are.
-
-    ``alike``: one of the same form (:attr:`~.layouts.Layouts.form`) was found right before, so that only numbers are
-    looked at.
 
     ``action`` of a row is a map in either case; a bare vector is its ``action``. Raises BadMessage for another form or
     more than ``limits`` allow, and InvalidAction where a number is not finite or a name of the protocol holds what it
@@ -72,7 +70,7 @@ def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS, *, alike: bool = Fals
         return None
     if isinstance(result, _MAP):
         if "columns" in result:
-            return _from_columns(result["columns"], limits, alike)
+            return _from_columns(result["columns"], limits)
         result = [result]
     if not isinstance(result, list):
         raise BadMessage(f"the server's result is a {type(result).__name__}, where rows or columns were expected")
@@ -83,6 +81,21 @@ def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS, *, alike: bool = Fals
         raise BadMessage(f"{len(times)} of {len(made)} rows of the server have a timestamp; expected all or none")
     check_times(np.asarray(times, np.float64))
     return made
+
+
+def read_alike(frame: Any) -> tuple[Rows, Mapping[str, float]]:
+    """The rows and the timing of a reply of columns, of which one of the same form was right.
+
+    That is what :func:`~.messages.read_reply` and :func:`rows` make of it; of a form (:attr:`~.layouts.Layouts.form`)
+    only numbers differ, and only these are looked at. Raises InvalidAction.
+    """
+    columns, stages = frame["result"]["columns"], frame.get("timing")
+    action = columns["action"]
+    found = _checked({VECTOR: action} if type(action) is _ARRAY else action, columns.get("timestamp"))
+    if not stages:
+        return found, {}
+    times = stages.values()
+    return found, stages if min(times) >= 0 and sum(times) <= LONGEST_MS else durations(stages)
 
 
 def columns(found: Sequence[Row]) -> dict[str, NDArray[Any]]:
@@ -98,13 +111,17 @@ def columns(found: Sequence[Row]) -> dict[str, NDArray[Any]]:
     return {name: np.stack([row["action"][name] for row in found]) for name in names}
 
 
-def _from_columns(columns: Any, limits: WireLimits, alike: bool) -> Rows:
+def _from_columns(columns: Any, limits: WireLimits) -> Rows:
     if not isinstance(columns, _MAP):
         raise BadMessage("the server's columns are not a map")
     action, times = columns.get("action"), columns.get("timestamp")
     named: dict[str, Any] = {VECTOR: action} if isinstance(action, _ARRAY) else _named(action)
-    if not alike:
-        _check_columns(named, times, limits)
+    _check_columns(named, times, limits)
+    return _checked(named, times)
+
+
+def _checked(named: dict[str, Any], times: Any) -> Rows:
+    """The rows of columns that belong together. Raises InvalidAction for numbers that mean nothing."""
     length = 0
     for column in named.values():
         if not is_finite(column):
