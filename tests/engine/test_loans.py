@@ -1,7 +1,9 @@
 """An answer is told once: by the thread that made it, or by the event loop."""
 
 import asyncio
+import contextlib
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,86 +69,80 @@ def test_it_is_said_where_it_was_made_and_else_by_the_event_loop(takes):
     run(main())
 
 
-def test_it_is_settled_at_once_where_somebody_needs_that():
-    async def main():
-        with Door() as door:
-            async with Bench(Puppet(doors={0: door})) as bench:
-                loan = Lent()
-                exchange, told, _ = ask(bench, await bench.pipeline(), loan)
-                await until(door.entered)
-                bench.thread._loans._timer.cancel()  # nobody else does
+@contextlib.asynccontextmanager
+async def held():
+    """An exchange with a loan, in the policy until ``answered`` has been awaited."""
+    with Door() as door:
+        async with Bench(Puppet(doors={0: door})) as bench:
+            loan = Lent()
+            exchange, told, came = ask(bench, await bench.pipeline(), loan)
+            await until(door.entered)
+
+            async def answered():
                 door.open()
                 await bench.call(lambda: None)
-                assert loan.heard
-                assert (told, bench.thread.queued) == ([], 1)
-                for _ in range(2):
-                    bench.thread.settle(exchange)
-                    assert told == [(SAID, None)]
-                assert bench.thread.queued == 0
+
+            yield SimpleNamespace(
+                thread=bench.thread, loan=loan, exchange=exchange, told=told, came=came, answered=answered
+            )
+
+
+def test_it_is_settled_at_once_where_somebody_needs_that():
+    async def main():
+        async with held() as one:
+            one.thread._loans._timer.cancel()  # nobody else does
+            await one.answered()
+            assert one.loan.heard
+            assert (one.told, one.thread.queued) == ([], 1)
+            for _ in range(2):
+                one.thread.settle(one.exchange)
+                assert one.told == [(SAID, None)]
+            assert one.thread.queued == 0
 
     run(main())
 
 
 def test_who_takes_it_back_tells_it_himself():
     async def main():
-        with Door() as door:
-            async with Bench(Puppet(doors={0: door})) as bench:
-                loan = Lent()
-                exchange, told, came = ask(bench, await bench.pipeline(), loan)
-                await until(door.entered)
-                bench.thread.settle(exchange)  # it was not said: nothing but that it will not be
-                assert told == []
-                door.open()
-                await came
-                assert (loan.heard, told) == ([], [(exchange.reply, None)])
+        async with held() as one:
+            one.thread.settle(one.exchange)  # it was not said: nothing but that it will not be
+            assert one.told == []
+            await one.answered()
+            await one.came
+            assert (one.loan.heard, one.told) == ([], [(one.exchange.reply, None)])
 
     run(main())
 
 
 def test_what_is_late_is_told_so_and_never_said():
     async def main():
-        with Door() as door:
-            async with Bench(Puppet(doors={0: door})) as bench:
-                loan = Lent()
-                _, told, came = ask(bench, await bench.pipeline(), loan)
-                await until(door.entered)
-                bench.thread.expire(0.0)
-                await came
-                door.open()
-                await bench.call(lambda: None)
-                assert loan.heard == []
-                assert [type(error) for _, error in told] == [InferTimeout]
+        async with held() as one:
+            one.thread.expire(0.0)
+            await one.came
+            await one.answered()
+            assert one.loan.heard == []
+            assert [type(error) for _, error in one.told] == [InferTimeout]
 
     run(main())
 
 
 def test_what_was_said_is_not_late_as_well():
     async def main():
-        with Door() as door:
-            async with Bench(Puppet(doors={0: door})) as bench:
-                loan = Lent()
-                _, told, _ = ask(bench, await bench.pipeline(), loan)
-                await until(door.entered)
-                bench.thread._loans._timer.cancel()
-                door.open()
-                await bench.call(lambda: None)
-                bench.thread.expire(0.0)
-                assert (len(loan.heard), told) == (1, [(SAID, None)])
+        async with held() as one:
+            one.thread._loans._timer.cancel()
+            await one.answered()
+            one.thread.expire(0.0)
+            assert (len(one.loan.heard), one.told) == (1, [(SAID, None)])
 
     run(main())
 
 
 def test_a_session_that_is_gone_is_told_nothing():
     async def main():
-        with Door() as door:
-            async with Bench(Puppet(doors={0: door})) as bench:
-                loan = Lent()
-                exchange, told, _ = ask(bench, await bench.pipeline(), loan)
-                await until(door.entered)
-                bench.thread.abandon(exchange)
-                door.open()
-                await bench.call(lambda: None)
-                assert (loan.heard, told, bench.thread.queued) == ([], [], 0)
+        async with held() as one:
+            one.thread.abandon(one.exchange)
+            await one.answered()
+            assert (one.loan.heard, one.told, one.thread.queued) == ([], [], 0)
 
     run(main())
 
