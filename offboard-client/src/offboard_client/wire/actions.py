@@ -44,7 +44,7 @@ def check_actions(columns: Mapping[str, NDArray[Any]]) -> None:
     ``columns``: name → finite numbers (T, …).
     """
     for name, array in columns.items():
-        known = name if name in ACTIONS else name.partition(".")[0]
+        known = name.partition(".")[0]
         if known not in ACTIONS or (array.ndim and not len(array)):
             continue
         if known in POSES:

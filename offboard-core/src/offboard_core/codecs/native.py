@@ -68,8 +68,8 @@ class Native(Codec):
             numbers = seen.get(form)
             if numbers is None:
                 found[name] = self._first(form, value, declared)
-            elif numbers:
-                _check_finite(name, value)
+            elif numbers and not is_finite(value):
+                raise _not_finite(name)
         return found
 
     def _first(self, form: _Form, value: Any, declared: Field) -> Any:
@@ -135,10 +135,10 @@ def _checked(name: str, value: Any, declared: Field) -> Any:
             raise BadObservation(f"{name} has the dtype {array.dtype}, the model expects {declared.dtype}")
         with np.errstate(over="ignore"):
             array = array.astype(declared.dtype)
-    _check_finite(name, array)
+    if not is_finite(array):
+        raise _not_finite(name)
     return array
 
 
-def _check_finite(name: str, array: Array) -> None:
-    if not is_finite(array):
-        raise BadObservation(f"{name} holds numbers that are not finite")
+def _not_finite(name: str) -> BadObservation:
+    return BadObservation(f"{name} holds numbers that are not finite")

@@ -90,10 +90,10 @@ class Promise:
                 assert exchange.error is not None
                 exchange.finish(exchange.error)
                 return True
-            exchange.started = perf_counter()
-            exchange.queue_ms = max(0.0, (exchange.started - exchange.arrived) * 1e3 - exchange.prepare_ms)
+            began = exchange.started = perf_counter()
+            exchange.queue_ms = max(0.0, (began - exchange.arrived) * 1e3 - exchange.prepare_ms)
             result = infer(policy, [exchange])[0]
-            exchange.infer_ms = (perf_counter() - exchange.started) * 1e3
+            exchange.infer_ms = (perf_counter() - began) * 1e3
             # Nobody could give it up meanwhile, and a robot must not be sent an action for what it saw so long ago.
             if not isinstance(result, OffboardError) and self._overdue(exchange):
                 result = exchange.error

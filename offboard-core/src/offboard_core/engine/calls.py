@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 # For type checkers a policy of sessions that they do not know.
 _POLICY: Any = Policy
 _ONE_BY_ONE = _POLICY.infer_many
+_RESULTS = (Chunk, OffboardError, type(None))
 
 
 class Call:
@@ -103,6 +104,6 @@ def _infer_alone(exchange: Exchange) -> Result:
 
 
 def _checked(result: object) -> Result:
-    if result is None or isinstance(result, (Chunk, OffboardError)):
+    if isinstance(result, _RESULTS):
         return result
     return PolicyFailed(f"the policy answered {type(result).__name__}; expected Chunk, None or an OffboardError")

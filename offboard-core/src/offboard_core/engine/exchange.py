@@ -99,7 +99,7 @@ class Exchange:
             if limit is not None:
                 self.deadline = self.arrived + float(limit) / 1e3
             form = getattr(self._serializer, "form", None)
-            floats = None if form is None else pipeline.right.get(form)
+            floats = pipeline.right.get(form)
             if floats is None:
                 observation, brought = reader.split(seen)
                 self.observation = observation

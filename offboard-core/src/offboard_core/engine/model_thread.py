@@ -17,6 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
+from itertools import filterfalse
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -232,7 +233,7 @@ class ModelThread:
             else:
                 exchange.finish(result)
         # All at once: a loop that is woken by the first reply would fight for the GIL until the last.
-        if not overlap and (unsaid := [exchange for exchange in batch if not say(exchange)]):
+        if not overlap and (unsaid := list(filterfalse(say, batch))):
             self._deliver_soon(unsaid)
         self._promise.answered_elsewhere(batch)
 

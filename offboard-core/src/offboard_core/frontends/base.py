@@ -23,6 +23,7 @@ from ..engine import Serializer, ServiceSession
 Frame = bytes | str
 #: How much of each end of an observation is kept until it is answered.
 ENDS = 64
+_ENDS, _FIRST, _LAST = 2 * ENDS, slice(ENDS), slice(-ENDS, None)
 _CONTROL_LIMITS = WireLimits(message_bytes=CONTROL_BYTES, elements=64, list_length=64, map_keys=64, depth=8)
 #: ASGI's description of the connection: ``path``, ``query_string``, ``headers`` …
 Scope = Mapping[str, Any]
@@ -152,8 +153,8 @@ class Frontend(abc.ABC):
 
 def both_ends(frame: Frame) -> Frame:
     """What :meth:`PeerConnection.error` needs of a frame: its encoding, and the names it begins and ends with."""
-    if len(frame) <= 2 * ENDS:
+    if len(frame) <= _ENDS:
         return frame
     if isinstance(frame, str):
-        return frame[:ENDS] + frame[-ENDS:]
-    return b"".join((frame[:ENDS], frame[-ENDS:]))  # which may be a view
+        return frame[_FIRST] + frame[_LAST]
+    return b"".join((frame[_FIRST], frame[_LAST]))  # which may be a view

@@ -142,7 +142,8 @@ class Place:
 
     def __init__(self, door: Door) -> None:
         self._door, self._key = door, ""
-        self._in: Incoming | None = None
+        #: What it handed over.
+        self.memory: Incoming | None = None
         self._lock, self._waits = threading.Lock(), False
 
     def offer(self) -> MemoryOffer:
@@ -161,13 +162,13 @@ class Place:
         with self._lock:
             waited, self._waits = self._waits, False
             if waited:
-                self._in = memory
+                self.memory = memory
         return waited
 
     def close(self) -> None:
         """The session has ended."""
         with self._lock:
-            self._waits, self._in = False, None
+            self._waits, self.memory = False, None
         self._door.forget(self._key)
 
     def message(self, sent: bytes | memoryview, *, owed: bool) -> bytes | memoryview | Copying:
@@ -178,7 +179,7 @@ class Place:
         One that refers to what is not there stays as it is, and is no message; so does one that came while an answer
         was ``owed``: for nine bytes of a client's that does not wait, nobody waits while 32 MiB are copied.
         """
-        memory = self._in
+        memory = self.memory
         if memory is None or owed or (size := referred(sent)) is None:
             return sent
         if memory.map is None or size > min(memory.size, _MESSAGE_BYTES):

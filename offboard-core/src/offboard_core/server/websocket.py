@@ -230,8 +230,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             if (voice := self._voice) is not None and voice.recall() and self._carried is not None:
                 self._carried.said()
             self._paced()
-            if self._place is not None and not isinstance(message, str):
-                found = self._place.message(message, owed=self._unanswered > 1)
+            place = self._place
+            if place is not None and place.memory is not None and not isinstance(message, str):
+                found = place.message(message, owed=self._unanswered > 1)
                 if isinstance(found, Copying):
                     self._copying = found
                     self._copy(found)
