@@ -1,8 +1,10 @@
 """A process that a policy forks holds nothing by which another process is to notice the end of the server."""
 
+import os
 import socket
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +32,27 @@ def test_a_restarted_server_finds_its_port_free():
             port = server.port
         with InferenceServer(lambda observation: np.zeros((1, 3)), port=port) as again:
             assert again.port == port
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's /proc")
+def test_it_holds_no_connection_of_a_robot():
+    """Also none whose answers the model's thread writes: a robot would not hear that its connection has ended."""
+    held = []
+
+    def forks(observation):
+        with forked() as pid:
+            held.append({os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()})
+        return np.zeros((1, 3))
+
+    def ours(port):
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return {f"socket:[{row[9]}]" for row in rows if (row[1].split(":")[1], row[3]) == (f"{port:04X}", "01")}
+
+    with InferenceServer(forks, port=0) as server, robot(server) as one:
+        one.opened()
+        assert "result" in one.ask({})
+        assert ours(server.port)
+        assert not ours(server.port) & held[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux's memory")

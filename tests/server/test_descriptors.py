@@ -30,13 +30,17 @@ def test_health_and_refusals_still_answer_when_sessions_took_all(server):
         while answer is None:
             assert len(sessions) < LIMIT, "nobody was refused"
             try:
-                sessions.append(held.enter_context(robot(server)).opened())
+                sessions.append(held.enter_context(robot(server)))
+                sessions[-1].opened()
             except InvalidStatus as refused:
                 answer = refused.response
+        for one in sessions:
+            assert "result" in one.ask({})
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
         assert json.loads(answer.body)["code"] == "full"
         assert "file descriptors" in json.loads(answer.body)["error"]
+        assert len(sessions) > LIMIT / 2, "none of them took more than one"
         for path in ("/livez", "/readyz", "/api/v1/status", "/metrics", "/api/v1/models"):
             status, _, headers = get(server, path)
             assert status == 200

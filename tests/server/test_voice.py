@@ -219,7 +219,7 @@ def pair():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         transport, loop = Transport(ours), Loop()
-        voice = voice_of(transport, loop)
+        voice = voice_of(transport, loop, 0)
         assert voice is not None
         yield voice, transport, loop, theirs
         voice.close()
@@ -297,6 +297,28 @@ def test_who_reads_nothing_is_for_the_event_loop(pair):
     assert voice._rest == b""
 
 
+def test_who_reads_nothing_is_not_waited_for_whatever_a_library_has_set(pair):
+    _, transport, loop, _ = pair
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        voice = voice_of(transport, loop, 0)
+    finally:
+        socket.setdefaulttimeout(None)
+    assert voice._socket.gettimeout() == 0.0
+    voice.close()
+
+
+def test_what_is_left_of_an_answer_is_nobodys_when_the_connection_is_gone(pair, monkeypatch):
+    voice, transport, loop, _ = pair
+    monkeypatch.setattr("offboard_core.server.voice.MOST", 2**24)
+    transport.own.setblocking(False)
+    assert voice.lend().say(os.urandom(2**22))
+    voice.close()
+    transport.write = None  # uvloop's raises then
+    for function in loop.due:
+        function()
+
+
 def test_there_is_none_with_tls_nor_without_descriptors(pair, monkeypatch):
     _, transport, loop, _ = pair
 
@@ -305,9 +327,12 @@ def test_there_is_none_with_tls_nor_without_descriptors(pair, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "dup", none_left)
-        assert voice_of(transport, loop) is None
+        assert voice_of(transport, loop, 0) is None
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    assert voice_of(transport, loop, 2**40) is None, "others may need it"
+    assert not before or len(os.listdir("/proc/self/fd")) == before
     transport.tls = object()
-    assert voice_of(transport, loop) is None
+    assert voice_of(transport, loop, 0) is None
 
 
 def test_a_thread_in_the_middle_of_saying_it_is_waited_for(pair, monkeypatch):

@@ -101,7 +101,7 @@ class InferenceServer:
             if not logging.getLogger().handlers:
                 log_to_stderr("info")
             keep_freed_memory()
-            provide(self.config.max_sessions, self.config.max_sessions if self.config.shared_memory else 0)
+            provide(self.config.max_sessions, (1 + self.config.shared_memory) * self.config.max_sessions)
             running.run(self._tell)
         finally:
             over.set()

@@ -37,7 +37,7 @@ def run_server(
     can never be loaded.
     """
     keep_freed_memory()
-    provide(config.max_sessions, config.max_sessions if config.shared_memory else 0)
+    provide(config.max_sessions, (1 + config.shared_memory) * config.max_sessions)
     with ending_children():
         Running(sources, config, frontends or {}, on_progress, listeners, observers).run(on_listening)
         for thread in _threads():

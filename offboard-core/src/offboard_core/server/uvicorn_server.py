@@ -19,6 +19,7 @@ from .acceptor import Acceptor
 from .config import ServerConfig
 from .door import Door
 from .protocols import HttpProtocol
+from .voice import Guarded
 from .websocket import WebSocketProtocol
 
 #: What a message may have above its limit (E-12) before the socket is cut off instead of closed. A close frame that
@@ -135,5 +136,7 @@ def _leave_connections() -> None:
     for server in list(_servers):
         for protocol in list(server.server_state.connections):
             transport: Any = getattr(protocol, "transport", None)
+            if isinstance(transport, Guarded):
+                transport.forked()
             if transport is not None and not transport.is_closing():
                 os.close(transport.get_extra_info("socket").fileno())

@@ -14,6 +14,8 @@ import struct
 import threading
 from typing import Any
 
+from ..frontends import lacking
+
 #: RFC 6455's first byte of a frame that is a whole message.
 BINARY, TEXT = 0x82, 0x81
 #: Bytes of an answer that is said so: as much as the kernel takes at once, and a longer one costs more than a wake-up.
@@ -29,24 +31,31 @@ def header(first: int, length: int) -> bytes:
     return _USUAL.pack(first, 126, length) if length < 65536 else struct.pack("!BBQ", first, 127, length)
 
 
-def voice_of(transport: Any, loop: asyncio.AbstractEventLoop) -> Voice | None:
-    """The one of a connection; None where there can be none: with TLS, and where a socket has no second descriptor."""
+def voice_of(transport: Any, loop: asyncio.AbstractEventLoop, sessions: int) -> Voice | None:
+    """The one of a connection; None where there can be none: with TLS, and where a socket has no second descriptor.
+
+    It takes none that one of so many ``sessions`` may need.
+    """
     own = transport.get_extra_info("socket")
     if not _CAN or own is None or transport.get_extra_info("sslcontext") is not None:
         return None
     try:
-        return Voice(transport, own, loop)
+        fd = os.dup(own.fileno())
     except OSError:  # there are no more descriptors
         return None
+    if lacking(fd + sessions):
+        os.close(fd)
+        return None
+    return Voice(transport, socket.socket(own.family, own.type, own.proto, fileno=fd), loop)
 
 
 class Voice:
     """Of one connection. On the event loop, but for what it lends."""
 
-    def __init__(self, transport: Any, own: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: Any, own: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         # A descriptor of its own: by the time that a thread uses the transport's it may be another connection's.
-        self._socket = socket.socket(own.family, own.type, own.proto, fileno=os.dup(own.fileno()))
-        self._transport, self._loop = transport, loop
+        self._transport, self._socket, self._loop = transport, own, loop
+        own.setblocking(False)  # or it waits where a library has set socket.setdefaulttimeout()
         #: Held by the thread while it says something, for as long as a call takes that does not wait.
         self.turn = threading.Lock()
         self._lent: _Loan | None = None
@@ -78,6 +87,11 @@ class Voice:
     def close(self) -> None:
         """The connection is gone."""
         self.recall()
+        self._rest = b""
+        self._socket.close()
+
+    def forked(self) -> None:
+        """In a process that was forked: it is another's. Nobody is waited for, for none of the threads is there."""
         self._socket.close()
 
     def send(self, frame: Any) -> bool:
@@ -124,6 +138,7 @@ class Guarded:
 
     def __init__(self, transport: Any, voice: Voice) -> None:
         self._transport, self._voice = transport, voice
+        self.forked = voice.forked
         self.is_closing, self.get_write_buffer_size = transport.is_closing, transport.get_write_buffer_size
 
     def __getattr__(self, name: str) -> Any:

@@ -169,7 +169,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             return None
         if self._voice is None and self._may_speak:
             self._may_speak = False
-            if (voice := voice_of(self.transport, self.loop)) is not None:
+            if (voice := voice_of(self.transport, self.loop, self.config.bounds.max_sessions)) is not None:
                 guarded: Any = Guarded(self.transport, voice)
                 self._voice, self.transport = voice, guarded
         return None if self._voice is None else self._voice.lend()
