@@ -85,8 +85,8 @@ class Exchange:
     def _prepare(self, at_once: bool) -> None:
         start, pipeline, seen = perf_counter(), self.pipeline, _NOTHING
         records, reader, codec = pipeline.records, pipeline.context, pipeline.codec
-        found = self._at_once(records) if at_once else None
-        if at_once and found is None:
+        found = None
+        if at_once and (found := self._at_once(records)) is None:
             return
         if records is not None:
             self.kept = records.keep(self.frame)

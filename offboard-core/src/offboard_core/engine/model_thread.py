@@ -213,19 +213,19 @@ class ModelThread:
         batch = self._batch(first, policy)
         if not batch:
             return
-        start = perf_counter()
+        start, many = perf_counter(), len(batch)
         for exchange in batch:
             exchange.started = start
-            exchange.batch = len(batch)
+            exchange.batch = many
             exchange.queue_ms = max(0.0, (start - exchange.arrived) * 1e3 - exchange.prepare_ms)
         results = infer(policy, batch)
         end = perf_counter()
-        self._last_infer = end - start
+        took = self._last_infer = end - start
         if policy.max_batch_size > 1:
-            self._work.window.served((id(e.pipeline) for e in batch), self._last_infer, end)
-        overlap = self._last_infer > WORTH_OVERLAPPING and bool(self._work)
+            self._work.window.served((id(e.pipeline) for e in batch), took, end)
+        overlap = took > WORTH_OVERLAPPING and bool(self._work)
         for exchange, result in zip(batch, results, strict=True):
-            exchange.infer_ms = self._last_infer * 1e3
+            exchange.infer_ms = took * 1e3
             if overlap:
                 # The next call may write into the same memory before this one's answer is written.
                 own = result.copy() if isinstance(result, Chunk) else result

@@ -20,7 +20,7 @@ BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 #: What is remembered of the last minutes: so many spans of so many seconds.
 SPANS, SPAN_S = 300, 2.0
 _BOUNDS_MS = np.asarray(BOUNDS) * 1e3
-_STAGES_OF = itemgetter(*STAGES)
+_STAGES_OF, _BATCH_OF = itemgetter(*STAGES), itemgetter("batch")
 
 
 class Histogram(NamedTuple):
@@ -96,10 +96,11 @@ class ServerStats:
         with self._sorting:
             if not (count := len(self._lines)):
                 return
-            lines = [self._lines.popleft() for _ in range(count)]
+            take = self._lines.popleft  # more may come meanwhile
+            lines = [take() for _ in range(count)]
             timings, outcomes, at = zip(*lines, strict=True)
             self._outcomes.update(outcomes)
-            self._batches.update(int(timing["batch"]) for timing in timings)
+            self._batches.update(map(_BATCH_OF, timings))
             numbers = chain.from_iterable(map(_STAGES_OF, timings))
             ms = np.fromiter(numbers, np.float64, count * len(STAGES)).reshape(count, len(STAGES))
             buckets = np.searchsorted(_BOUNDS_MS, ms) + self._buckets.shape[1] * np.arange(len(STAGES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 from offboard_client import wire
@@ -12,9 +12,10 @@ from offboard_client.wire import DEADLINE_MS, SEQ, canonical, error_frame, refus
 from ... import frontends
 from ...catalog import ResolvedCodec
 from ...engine import Result
-from ...types import Observation
+from ...types import Chunk, Observation
 from .. import both_ends, find_seq, unpack_values
 from . import replies
+from .template import Template
 
 Dialect = Literal["offboard", "positronic"]
 Layout = Literal["rows", "columns"]
@@ -34,6 +35,8 @@ class V1Serializer:
         self._first = True
         self._layouts = wire.Layouts()
         self._encoder = wire.Encoder()
+        #: None where replies are no columns.
+        self._template = Template() if layout == "columns" and dialect == "offboard" else None
         self._refused_seq: int | None = None
         #: As of a Serializer; and the last one whose reserved names hold what they must, whatever their numbers.
         self.form: object = None
@@ -43,7 +46,7 @@ class V1Serializer:
 
     def read(self, frame: bytes | str) -> tuple[Observation, list[str]]:
         """A frame as an observation in canonical names. Raises BadMessage or BadObservation."""
-        return self._read(frame, wire.DEFAULT_LIMITS, wire.ImageBudget())
+        return self._read(frame, wire.DEFAULT_LIMITS, wire.ImageBudget)
 
     def read_at_once(self, frame: bytes | str) -> tuple[Observation, list[str]] | None:
         """As :meth:`read`, for those who must not wait; None where that takes time, or fails: then it is to be read.
@@ -53,12 +56,12 @@ class V1Serializer:
         if isinstance(frame, str):
             return None
         try:
-            return self._read(frame, AT_ONCE, wire.NoImages())
+            return self._read(frame, AT_ONCE, wire.NoImages)
         except (wire.TakesTime, OffboardError):
             return None
 
     def _read(
-        self, frame: bytes | str, limits: wire.WireLimits, budget: wire.ImageBudget
+        self, frame: bytes | str, limits: wire.WireLimits, budgeted: Callable[[], wire.ImageBudget]
     ) -> tuple[Observation, list[str]]:
         if not isinstance(frame, str) and len(frame) <= limits.message_bytes:
             observation = self._layouts.read(frame)
@@ -72,7 +75,7 @@ class V1Serializer:
                     return observation, []
         self.form = None
         self._text = isinstance(frame, str)
-        raw = cast("dict[str, Any]", {})
+        raw, budget = cast("dict[str, Any]", {}), budgeted()
         try:
             found = wire.decode_text(frame) if isinstance(frame, str) else wire.decode(frame, limits, budget)
             if not isinstance(found, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", found)):
@@ -103,6 +106,12 @@ class V1Serializer:
         self, result: Result, timing: Mapping[str, float], observation: Observation, warnings: list[str]
     ) -> bytes | str:
         """The reply to an observation. Raises DialectUnsupported if this dialect has no form for the result."""
+        seq, self._refused_seq = observation.get(SEQ, self._refused_seq), None
+        template = self._template
+        if template is not None and type(result) is Chunk and seq is not None and not (self._text or warnings):
+            written = template.filled(result, timing, seq)
+            if written is not None:
+                return written
         if isinstance(result, OffboardError):
             reply: dict[str, Any] = error_frame(result)
         elif result is None:
@@ -116,7 +125,6 @@ class V1Serializer:
         reply["timing"] = timing
         if warnings:
             reply["warnings"] = warnings
-        seq, self._refused_seq = observation.get(SEQ, self._refused_seq), None
         if seq is not None:
             reply[SEQ] = seq
         # Memory for it is kept: to take it anew for each costs the allocator more than writing it.
