@@ -2,6 +2,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from offboard_core import BadObservation, Chunk, CodecMeta, Field, InvalidAction
 from offboard_core.engine import check_action, check_observation
 
@@ -110,3 +112,38 @@ def test_actions_as_promised_pass():
 def test_numbers_that_nobody_meant_are_refused(bad, says):
     with pytest.raises(InvalidAction, match=says):
         check_action(bad, META)
+
+
+BARE = CodecMeta(action={"action": Field(shape=(2,))})
+ACTIONS = st.builds(
+    np.full,
+    st.sampled_from(((4, 2), (4, 3), (5, 2), (2,))),
+    st.sampled_from((0, 1)),
+    st.sampled_from(("<f4", "<i4", "?")),
+)
+ODD = st.builds(np.full, st.just((4, 2)), st.sampled_from((np.nan, np.inf)), st.just("<f4"))
+NAMED = st.sampled_from((0.0, 2.0)).map(lambda grip: {"target_grip": np.full((4, 1), grip)})
+CHUNKS = st.builds(
+    Chunk, st.sampled_from((np.zeros((4, 2), "<f4"), np.array([["a"] * 2] * 4))) | ACTIONS | ODD | NAMED
+).flatmap(lambda one: st.sampled_from((one, one.replace(timestamp=np.arange(len(one))[:: 1 if len(one) < 5 else -1]))))
+
+
+def verdict(chunk, meta, right=None):
+    try:
+        return None, check_action(chunk, meta, right)
+    except InvalidAction as error:
+        return error.text, right
+
+
+@pytest.mark.rule("R-18")
+@given(st.sampled_from((BARE, CodecMeta())), st.lists(CHUNKS, max_size=8))
+def test_what_was_right_before_changes_nothing_of_what_is_said_of_an_action(meta, chunks):
+    right = None
+    for chunk in [each for each in chunks for _ in range(2)]:
+        said, right = verdict(chunk, meta, right)
+        assert said == verdict(chunk, meta)[0]
+
+
+def test_of_named_actions_nothing_is_remembered():
+    assert check_action(chunk(), META) is None
+    assert check_action(Chunk(np.zeros((4, 2))), BARE) is not None

@@ -162,11 +162,26 @@ def check_length(chunk: Chunk) -> None:
         )
 
 
-def check_action(chunk: Chunk, meta: CodecMeta) -> None:
+def check_action(chunk: Chunk, meta: CodecMeta, right: object = None) -> object:
     """Finite numbers, in the shapes the handshake promised, under the names it promised. Raises InvalidAction.
 
     Where the handshake promises nothing, a name of the protocol still holds what the protocol says, whoever made it.
+    Returns the form of a bare vector: with the same ``meta``, of the next one that has the form ``right`` only the
+    numbers are looked at. None for named actions, whose numbers have a meaning.
     """
+    action: Any = chunk.action
+    times = chunk.timestamp
+    form = (action.dtype, action.shape) if type(action) is _ARRAY else None
+    if form is None or form != right:
+        _check_columns(chunk, meta)
+    elif not is_finite(action):
+        raise _not_finite_from("action", action)
+    if times is not None:
+        check_times(np.asarray(times))
+    return form
+
+
+def _check_columns(chunk: Chunk, meta: CodecMeta) -> None:
     declared = meta.action
     columns = chunk.columns()
     if declared and columns.keys() != declared.keys():
@@ -182,14 +197,16 @@ def check_action(chunk: Chunk, meta: CodecMeta) -> None:
             promised = ", ".join(map(str, field.shape))
             raise InvalidAction(f"{name} has shape {array.shape}; the handshake promised (T, {promised})")
         if not is_finite(array):
-            step = int(np.argwhere(~np.isfinite(array))[0][0])
-            raise InvalidAction(
-                f"{name} is not finite from step {step} of {len(chunk)}; nothing of this chunk was sent. "
-                "Usual causes: statistics of another data set, or a checkpoint that diverged"
-            )
+            raise _not_finite_from(name, array)
     check_actions(columns)
-    if chunk.timestamp is not None:
-        check_times(np.asarray(chunk.timestamp))
+
+
+def _not_finite_from(name: str, array: Array) -> InvalidAction:
+    step = int(np.argwhere(~np.isfinite(array))[0][0])
+    return InvalidAction(
+        f"{name} is not finite from step {step} of {len(array)}; nothing of this chunk was sent. "
+        "Usual causes: statistics of another data set, or a checkpoint that diverged"
+    )
 
 
 def _spell(field: Field) -> str:

@@ -178,7 +178,7 @@ class Exchange:
                 if steps > MAX_STEPS:
                     check_length(result)
                 result = codec.codec.decode(result, self.observation)
-                check_action(result, codec.meta)
+                pipeline.right_action = check_action(result, codec.meta, pipeline.right_action)
             else:
                 result = result.head(0)
         except OffboardError as error:

@@ -49,8 +49,8 @@ class Pipeline:
     """
 
     __slots__ = (
-        "_make_serializer", "alone", "codec", "context", "last_encode_ms", "records", "right", "serializer", "session",
-        "stats", "translating",
+        "_make_serializer", "alone", "codec", "context", "last_encode_ms", "records", "right", "right_action",
+        "serializer", "session", "stats", "translating",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,8 @@ class Pipeline:
         #: Forms of observations (:attr:`Serializer.form`) that were right, and of which names the numbers count. They
         #: bring nothing for the inference. What a session may change of its codec is nothing of the codec's meta.
         self.right: dict[object, list[str]] = {}
+        #: The form of the last action that was right, where that says all but whether it is finite.
+        self.right_action: object = None
         self.renew_serializer(make_serializer)
 
     def is_right(self, form: object, floats: list[str]) -> None:
