@@ -1,3 +1,4 @@
+import asyncio
 import threading
 from time import perf_counter
 
@@ -7,6 +8,7 @@ from model_bench import Bench, run, shared, until
 from offboard_client.errors import BadMessage, DeadlineExceeded, Internal
 from offboard_core import BadObservation, Chunk, CodecMeta, Field, InferTimeout, InvalidAction, ModelLost, PolicyFailed
 from puppets import Door, PlainSerializer, Puppet, count_up, reached
+from puppets import until as until_it_is
 
 X3, X4 = {"x": np.zeros(3)}, {"x": np.zeros(4)}
 
@@ -155,6 +157,25 @@ class Failing(PlainSerializer):
         if self._on_write is not None and isinstance(result, Chunk):
             raise self._on_write
         return super().write(result, timing, observation, warnings)
+
+
+@pytest.mark.rule("L-13")
+def test_whose_answer_is_there_and_too_late_is_told_so_by_whoever_knows_its_number():
+    """Its observation is gone: the frame of a serializer would have no number, which ends a session (L-20)."""
+
+    async def main():
+        async with Bench(Puppet()) as bench:
+            (pipeline,) = await bench.pipelines(1)
+            asked = bench.submit(pipeline, X3)
+            await asyncio.sleep(0)  # from here on nothing is told
+            until_it_is(lambda: asked.exchange.reply is not None, "answered")
+            bench.thread.expire(0.0)
+            result, timing = await asked.reply()
+            assert (type(result), timing) == (InferTimeout, {})
+            await bench.call(lambda: None)
+            assert asked.deliveries == 1
+
+    run(main())
 
 
 @pytest.mark.parametrize(

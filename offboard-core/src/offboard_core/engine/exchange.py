@@ -208,7 +208,8 @@ class Exchange:
     def give_up(self, error: OffboardError) -> Any:
         """Let go of it: the frame that says ``error``, None where there is none. No serializer is used for it any more.
 
-        There is none for what was never read: a serializer answers observations.
+        There is none for what was never read: a serializer answers observations. Nor for what has its answer, which is
+        not told yet: its observation is gone, and with it its number.
         """
         timing = self.timing = self._timing(perf_counter())
         self.pipeline.stats.record(timing, error)
@@ -218,7 +219,7 @@ class Exchange:
             self.pipeline.renew_serializer()
             return None
         try:
-            return self._refusal(error, timing) if self.prepared else None
+            return self._refusal(error, timing) if self.prepared and self.reply is None else None
         finally:
             self._translating.release()
 
