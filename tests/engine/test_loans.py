@@ -93,7 +93,7 @@ def test_it_is_settled_at_once_where_somebody_needs_that():
             one.thread._loans._timer.cancel()  # nobody else does
             await one.answered()
             assert one.loan.heard
-            assert (one.told, one.thread.queued) == ([], 1)
+            assert (one.told, one.thread.queued) == ([], 0), "it has its answer, and nothing else is done yet"
             for _ in range(2):
                 one.thread.settle(one.exchange)
                 assert one.told == [(SAID, None)]

@@ -183,6 +183,17 @@ def test_many_robots_with_pings_texts_and_long_answers_between_are_each_told_the
     assert said
 
 
+@pytest.mark.usefixtures("loop")
+def test_a_server_that_ends_waits_for_nobody_who_has_the_answer(said, monkeypatch):
+    monkeypatch.setattr("offboard_core.engine.loans.SOON", 4 * PATIENCE)  # nor for what else is to be done about it
+    with InferenceServer(model(), port=0, grace=4 * PATIENCE) as server, robot(server, query=OURS) as one:
+        one.opened()
+        assert is_answer(one.ask(asked(1)), asked(1))
+        server.stop()
+        assert one.closed() == wire.CLOSE_GOING_AWAY
+    assert len(said) == 1
+
+
 # -- the voice itself ----------------------------------------------------------------------------------------------
 class Transport:
     """Of one end of a pair; what is written there is sent at once."""

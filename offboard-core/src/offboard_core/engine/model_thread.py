@@ -176,7 +176,7 @@ class ModelThread:
     @property
     def queued(self) -> int:
         """See :attr:`Executor.queued`."""
-        return len(self._open)
+        return sum(exchange.loan is None or not exchange.loan.said for exchange in self._open)
 
     def stop(self) -> None:
         """See :meth:`Executor.stop`."""

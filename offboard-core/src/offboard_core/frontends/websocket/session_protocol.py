@@ -96,7 +96,7 @@ class SessionProtocol:
             self._handle(frame, busy, control)
 
     def said(self) -> None:
-        """The answer that was lent has been said."""
+        """The answer that was lent may have been said."""
         if self._session is not None:
             self._session.settle()
 
@@ -136,6 +136,7 @@ class SessionProtocol:
         """Whether the client waits for an answer: of the model, or one that is still to be sent."""
         if self._over or self._session is None:
             return False
+        self.said()  # its answer may be there
         return bool(self._in_flight or self._pending or self._outbox or self._paused)
 
     # -- inside ----------------------------------------------------------------------------------------------------
