@@ -506,7 +506,8 @@ def test_the_rate_is_what_the_larger_one_took_longer():
 def test_a_way_with_nothing_to_mend():
     said = list(look_at_way(measured(trip=0.001, small=(0.005, 0.005), large=(0.018, 0.018)), "1.0"))
     assert {each.verdict for each in said} == {"fine"}
-    assert only(said, "server").found == "offboard 1.0, model 10000, 2 sessions, infers in 4.5 ms"
+    found = only(said, "server").found
+    assert found == "offboard 1.0, model 10000, 2 sessions, 4.5 ms for an inference since it started"
 
 
 @pytest.mark.parametrize(
@@ -569,6 +570,15 @@ def test_a_tunnel_is_suspected_only_where_something_large_was_sent():
     """And not after a Ctrl-C among the pings."""
     assert "large messages" not in {each.what for each in look_at_way(measured(sent={}), "1.0")}
     assert of_way("large messages", measured(sent={}, stuck=True)).verdict == "mend"
+
+
+def test_no_cable_is_advised_between_two_programs_of_one_computer():
+    late = {"trips": [0.01] * 95 + [0.2] * 5}
+    assert "a cable" in of_way("round trip", measured(**late)).command
+    here = of_way("round trip", measured(**late, connection=Connection("127.0.0.1", "127.0.0.1", nodelay=True)))
+    assert here.verdict == "mend"
+    assert "a cable" not in here.command
+    assert "fewer programs" in here.command
 
 
 def test_fewer_round_trips_are_said_to_be_fewer():

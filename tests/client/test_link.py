@@ -10,7 +10,7 @@ import pytest
 from offboard_client.doctor import Survey, look_at_way, survey
 from offboard_client.errors import BadMessage, ConnectionFailed, ConnectionLost, InferTimeout, Unauthorized
 from offboard_client.protocol import Clock
-from offboard_client.session import LinkClient
+from offboard_client.session import LinkClient, Steps
 from scripted_server import META, PATIENCE_S, Gone, RecordingClock, ScriptedServer
 from waits import until
 from websockets.exceptions import ConnectionClosed
@@ -121,6 +121,28 @@ def test_another_server_is_left_with_a_message_that_is_none(path):
             thread.join(PATIENCE_S)
     assert (seen.kind, seen.why_not) == ("websocket", "")
     assert came == []
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [((0.4, 0.002), 0.002), ((0.4, 0.3), 0.3), ((0.05, 0.002), 0.05)])
+def test_a_name_that_takes_long_is_asked_for_again(monkeypatch, seconds, counts):
+    """The first time this program may have been kept from the processor, or loaded what it needs for it."""
+    asked = iter([Steps(each, ()) for each in seconds])
+    monkeypatch.setattr(LinkClient, "connect", lambda self: next(asked))
+    with ScriptedServer(page, page) as server:
+        assert found(server.port).steps == Steps(counts, ())
+
+
+def test_a_name_that_is_not_found_again_is_what_it_was(monkeypatch):
+    asked = iter([Steps(0.4, ())])
+
+    def connect(self):
+        for steps in asked:
+            return steps
+        raise ConnectionFailed("no such name")
+
+    monkeypatch.setattr(LinkClient, "connect", connect)
+    with ScriptedServer(page, page) as server:
+        assert found(server.port).steps == Steps(0.4, ())
 
 
 def test_nobody_there_is_an_error():
@@ -247,7 +269,7 @@ def test_round_trips_that_take_long_have_an_end_together_and_so_has_sending(step
     """On a clock that goes on by so many seconds each time that somebody looks at it."""
     looks = itertools.count()
     clock = Clock(now=lambda: next(looks) * step, sleep=lambda seconds: None)
-    with ScriptedServer(left, page, read_all) as server:
+    with ScriptedServer(left, left, page, read_all) as server:
         seen = found(server.port, clock=clock, connect_timeout=1e6, infer_timeout=1e6)
     assert len(seen.trips) < 100
     assert ENOUGH_TRIPS_S < sum(seen.trips) < ENOUGH_TRIPS_S + max(seen.trips) + 1e-6

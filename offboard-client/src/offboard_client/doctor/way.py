@@ -13,10 +13,8 @@ from ..errors import brief, counted, one_line
 from ..session import Steps
 from ..wire import is_duration
 from .finding import Finding, not_known
-from .survey import SIZES, TRIPS, Survey
+from .survey import SIZES, SLOW_NAME_S, TRIPS, Survey
 
-#: A name that takes longer is looked up again with each new connection.
-_SLOW_NAME_S = 0.1
 #: Addresses that were tried in vain before the one that answered.
 _LOST_S = 0.05
 #: By how much the slowest round trip may be longer than the usual one: a control period at 30 Hz.
@@ -43,7 +41,8 @@ def look_at_way(survey: Survey, version: str) -> Iterator[Finding]:
     yield from _server(survey, version)
     yield from _clocks(survey)
     if survey.trips:
-        yield _trips(survey.trips)
+        here = survey.connection is not None and survey.connection.local == survey.connection.peer
+        yield _trips(survey.trips, here)
     yield from _sent(survey)
     yield from _packets(survey)
     if survey.compresses is not None:
@@ -64,9 +63,9 @@ def _name(steps: Steps, server: str) -> Finding:
             "each connection, and so each that is lost and opened again, tries them in this order",
             f"offboard doctor {steps.tried[-1].address}; or the name with that address in /etc/hosts",
         )  # fmt: skip
-    if spent > _SLOW_NAME_S:
+    if spent > SLOW_NAME_S:
         return Finding(
-            "name", "mend", found, f"less than {_ms(_SLOW_NAME_S)}",
+            "name", "mend", found, f"less than {_ms(SLOW_NAME_S)}",
             "each connection, and so each that is lost and opened again, asks for it",
             f'echo "{addresses[-1]} NAME" | sudo tee -a /etc/hosts',
         )  # fmt: skip
@@ -108,7 +107,8 @@ def _offboard(survey: Survey, version: str) -> Iterator[Finding]:
     if type(sessions) is int and 0 <= sessions < _MANY:
         parts.append(counted(sessions, "session"))
     if is_duration(mean):
-        parts.append(f"infers in {mean:.3g} ms")
+        # Of whatever models it has served: it does not tell them apart.
+        parts.append(f"{mean:.3g} ms for an inference since it started")
     found = ", ".join(parts)
     ill = _ill(status)
     if ill:
@@ -158,16 +158,18 @@ def _clocks(survey: Survey) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _trips(trips: Sequence[float]) -> Finding:
+def _trips(trips: Sequence[float], here: bool) -> Finding:
+    """``here``: the server is on this computer."""
     p50, p99 = (float(np.percentile(trips, each)) for each in (50, 99))
     found = f"{_ms(p50)}; one in a hundred {_ms(p99)}"
     if len(trips) < TRIPS:
         found = f"{_ms(p50)}; the longest of {len(trips)} {_ms(max(trips))}"
     if p99 - p50 > _JITTER_S:
+        less = "fewer programs on this computer mend it" if here else "a cable, or less on this network, mends it"
         return Finding(
             "round trip", "mend", found, f"none {_ms(_JITTER_S)} longer than most",
             "an answer that is late by a control period (30 Hz) is waited for, unless the robot asks ahead",
-            "offboard run ROBOT HOST --chunks latest    # asks ahead; a cable, or less on this network, mends it",
+            f"offboard run ROBOT HOST --chunks latest    # asks ahead; {less}",
         )  # fmt: skip
     return Finding("round trip", "fine", found)
 
