@@ -168,6 +168,23 @@ def test_what_is_missing_is_said_with_what_to_do(error, told, act, compiler):
     assert expected in problem
 
 
+@pytest.mark.parametrize("named", ["", "/opt/notes.txt"])
+def test_a_compiler_that_may_not_be_run_is_no_folder_that_may_not_be_written(named, act, compiler, monkeypatch):
+    monkeypatch.setenv("CXX", named)
+
+    def fails(method):
+        def play(*args, **kwargs):
+            raise RuntimeError(f"backend='inductor' raised:\nPermissionError: [Errno 13] Permission denied: {named!r}")
+
+        return play
+
+    compiler(fails)
+    with load(act, compile=True, compile_batch_sizes=(1,)) as policy:
+        [problem] = policy.meta["compiled"]["problems"]
+    assert "what CXX names may not be run: have it name a compiler for C++, or unset it" in problem
+    assert "TORCHINDUCTOR_CACHE_DIR" not in problem
+
+
 def test_a_compiled_model_goes_when_it_is_closed_with_all_that_was_compiled(act, by_dynamo):
     with load(act, compile=True, compile_batch_sizes=(1,)) as policy:
         model, written = weakref.ref(policy._model), vars(inspect.getmodule(type(policy._model)))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,6 +109,10 @@ def own(answer: Any) -> Any:
 def explained(error: Exception) -> Exception:
     """The error with what to do about it, where that is known; else as it is."""
     texts = [told(each) for each in _chain(error)]
+    for name, what in (("CXX", "compiler for C++"), ("CC", "C compiler")):
+        named = os.environ.get(name)
+        if named is not None and any(f"Permission denied: {named!r}" in text for text in texts):
+            return PolicyFailed(f"what {name} names may not be run: have it name a {what}, or unset it")
     for said, step in _STEPS.items():
         if any(said in text for text in texts):
             return PolicyFailed(step)
