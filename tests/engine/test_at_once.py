@@ -113,6 +113,27 @@ def test_who_does_not_say_so_is_asked_on_the_models_thread(blocks):
     run(main())
 
 
+@pytest.mark.parametrize("says", [True, False])
+def test_a_promise_that_its_codec_does_not_share_is_told_once(says, caplog):
+    """Nothing else says why who promised is no faster for it."""
+
+    async def main():
+        policy = Quick()
+        policy.blocking = not says
+        async with Bench(policy) as bench:
+            pipeline = await bed(bench)
+            pipeline.codec = replace(pipeline.codec, codec=Slow())
+            for _ in range(3):
+                await bench.submit(pipeline, X).reply()
+
+    with caplog.at_level(logging.INFO):
+        run(main())
+    said = [each for each in caplog.messages if "codec" in each]
+    assert len(said) == (1 if says else 0)
+    if says:
+        assert "says that it does not block, which its codec" in said[0]
+
+
 class Slow(Native):
     def __init__(self):
         super().__init__(inputs={}, outputs={})

@@ -47,7 +47,7 @@ class Promise:
         #: Held by whoever is in a call of the policy, its thread or the event loop.
         self.turn = threading.Lock()
         self._label, self._limit = label, limit
-        self._warm = False
+        self._warm = self._codec_told = False
         self._late, self._told = 0, -math.inf
         # How many in a row have to be kept before it is believed again, and how many of them still.
         self._price, self._owed = REGAINED // 10, 0
@@ -60,10 +60,21 @@ class Promise:
 
         Never the model's first: what is imported and filled at its first use takes time once.
         """
-        if policy is None or policy.blocking or self._owed or exchange.pipeline.codec.codec.blocking:
+        if policy is None or policy.blocking or self._owed:
+            return False
+        if exchange.pipeline.codec.codec.blocking:
+            self._tell_of(exchange.pipeline.codec.name)
             return False
         warm, self._warm = self._warm, True
         return warm
+
+    def _tell_of(self, codec: str) -> None:
+        if not self._codec_told:
+            self._codec_told = True
+            log.info(
+                "%s says that it does not block, which its codec %s does not say of itself: it is asked on a thread of "
+                "its own, as others are", self._label, codec,
+            )  # fmt: skip
 
     def answer(self, policy: Policy[Any] | None, exchange: Exchange) -> bool:
         """Answer it. False where the policy is in a call, or this one would take time; nothing is done then.
