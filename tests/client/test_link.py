@@ -166,6 +166,32 @@ def test_no_http_and_no_websocket_are_told():
     assert "answers HTTP 404" in seen.why_not
 
 
+def test_why_a_session_is_refused_is_told_in_the_servers_words():
+    """And not by the code of the close frame alone, which has room for no list of models."""
+
+    def status(peer):
+        peer.respond(200, body=json.dumps({"holders": [], "waiting": [], "loaded": {"model": "b"}}).encode())
+
+    def refuse(peer):
+        peer.upgrade()
+        peer.send(
+            {
+                "status": "error",
+                "error": "there is no model 'a' here;\nthere are: \x1b[2Jb" + "!" * 999,
+                "code": "model_not_found",
+            }
+        )
+        peer.close(1008, "model_not_found")
+        peer.wait_for_close()
+
+    with ScriptedServer(left, status, refuse) as server:
+        seen = found(server.port)
+    assert seen.failed
+    assert seen.why_not.startswith(f"127.0.0.1:{server.port}: there is no model 'a' here; there are: ")
+    assert "\x1b" not in seen.why_not
+    assert len(seen.why_not) < 500
+
+
 def test_a_token_that_is_missing_is_told():
     def locked(peer):
         peer.respond(401, body=b'{"error": "no", "code": "unauthorized"}')

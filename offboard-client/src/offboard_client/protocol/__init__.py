@@ -12,7 +12,7 @@ from .sparse import Sparse
 from .timing import Step, Timings
 
 if TYPE_CHECKING:
-    from .attempts import AttemptFailed, Attempts, from_os_error, from_response
+    from .attempts import AttemptFailed, Attempts, from_os_error, from_response, told_error
     from .frames import FrameReader, FrameWriter, Piece, Turns
     from .image_form import ImageForm, Images, parse_images
     from .openpi_layout import Instruction, Layout, Part, Picture
@@ -66,6 +66,7 @@ __all__ = [
     "parse_address",
     "parse_images",
     "said_layout",
+    "told_error",
 ]
 
 #: Imported when first asked for: whoever needs an address or a rate needs no websockets and no ssl.
@@ -74,6 +75,7 @@ _LATER = {
     "Attempts": "attempts",
     "from_os_error": "attempts",
     "from_response": "attempts",
+    "told_error": "attempts",
     "FrameReader": "frames",
     "FrameWriter": "frames",
     "Piece": "frames",

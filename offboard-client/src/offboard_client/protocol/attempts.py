@@ -15,11 +15,22 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
-from ..errors import BY_CODE, ConnectionFailed, Full, OffboardError, ShuttingDown, Unauthorized, counted, from_code
-from ..wire import Status
+from ..errors import (
+    BY_CODE,
+    ConnectionFailed,
+    Full,
+    OffboardError,
+    ShuttingDown,
+    Unauthorized,
+    counted,
+    from_code,
+    one_line,
+)
+from ..wire import Status, decode, frame_error
 from .address import Address
 from .deadline import Deadline
 from .settings import Settings
@@ -153,6 +164,15 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, address:
 def from_peer(error: OffboardError, address: Address) -> AttemptFailed:
     """An error frame of the handshake. Only a server without room, or about to restart, is asked again."""
     return AttemptFailed(type(error)(f"{address}: {error.text}"), again=isinstance(error, Full | ShuttingDown))
+
+
+def told_error(messages: Iterable[bytes]) -> str:
+    """What the error among a server's messages says, on one line and no longer than is read; empty without one."""
+    for message in messages:
+        with suppress(OffboardError):
+            if (error := frame_error(decode(message))) is not None:
+                return one_line(error.text[:300])
+    return ""
 
 
 def from_silence(what: str, address: Address, *, absent: bool = False) -> AttemptFailed:

@@ -10,8 +10,9 @@ from .state import check_same
 
 if TYPE_CHECKING:
     from .aio import AsyncInferenceClient, AsyncInferenceSession
-    from .link import Link, LinkClient, Steps, Tried
+    from .link import Link, LinkClient
     from .openpi import OpenPIOptions, OpenPISession, open_layout, open_openpi
+    from .sockets import Steps, Tried
 
 __all__ = [
     "AsyncInferenceClient",
@@ -35,8 +36,8 @@ _LATER = {
     "AsyncInferenceSession": "aio",
     "Link": "link",
     "LinkClient": "link",
-    "Steps": "link",
-    "Tried": "link",
+    "Steps": "sockets",
+    "Tried": "sockets",
     "OpenPIOptions": "openpi",
     "OpenPISession": "openpi",
     "open_layout": "openpi",

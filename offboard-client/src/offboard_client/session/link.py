@@ -11,7 +11,6 @@ import secrets
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
 
@@ -23,40 +22,29 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from ..errors import BadMessage, ConnectionFailed, ConnectionLost, InferTimeout, OffboardError
-from ..protocol import AttemptFailed, BaseClient, Deadline, Settings, bracketed, from_os_error, from_response
+from ..protocol import (
+    AttemptFailed,
+    BaseClient,
+    Deadline,
+    Settings,
+    bracketed,
+    from_os_error,
+    from_response,
+    told_error,
+)
 from ..wire import CLOSE_NORMAL
 from .http import Answer, look
-from .sockets import reach, resolve, tune
+from .sockets import Steps, Tried, reach, resolve, tune
 
 # In nobody's hierarchy: websockets logs the headers, and with them the token.
 _unheard = logging.Logger("offboard_client.link", logging.CRITICAL)
 _READ_BYTES = 8192
 #: Of one message of the server's, and of all that it says while it is looked at: a handshake has a few kilobytes.
 #: Frames are counted too, for the smallest cost more to read than to send.
-_MESSAGE_BYTES, _MOST_BYTES, _MOST_FRAMES = 2**20, 2**22, 2000
-_MESSAGES = 16
+_MESSAGE_BYTES, _MOST_BYTES, _MOST_FRAMES, _MESSAGES = 2**20, 2**22, 2000, 16
 #: A byte with which no msgpack begins.
 _NOTHING = b"\xc1"
 _GOODBYE_S = 5.0
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One address of a name. ``seconds``: until it took the connection, or ``failed``, which is empty if it did."""
-
-    address: str
-    seconds: float
-    failed: str = ""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What it took to connect, in seconds. ``tls``: the version of TLS, and None for its time without."""
-
-    resolve_s: float
-    tried: tuple[Tried, ...]
-    tls_s: float | None = None
-    tls: str = ""
 
 
 class LinkClient(BaseClient[Any]):
@@ -239,7 +227,8 @@ class Link:
         if self._protocol.close_rcvd is not None or self._protocol.parser_exc is not None or not data:
             said, cause = self._protocol.close_rcvd, self._protocol.parser_exc
             how = f" ({said.code} {said.reason})" if said is not None else f" ({cause})" if cause and data else ""
-            raise ConnectionLost(f"{self._where} closed the connection{how}")
+            why = told_error(self.messages)  # a close frame has room for a word
+            raise ConnectionLost(f"{self._where}: {why}" if why else f"{self._where} closed the connection{how}")
         if self._read > _MOST_BYTES or self._frames > _MOST_FRAMES:
             raise ConnectionLost(f"{self._where} sends without end what nobody asked for: {self._read:,} bytes")
         self._flush(deadline)

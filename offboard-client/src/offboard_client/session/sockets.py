@@ -6,6 +6,7 @@ import queue
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ..protocol import Address, Deadline, Settings, is_numeric
@@ -15,6 +16,25 @@ Found = tuple[int, int, int, str, Any]
 # A machine that lost its power or its network sends nothing that would end a connection: the kernel asks it after
 # 5 s of silence and takes it for gone 9 s later. Linux's names; macOS calls the first one by the second name.
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPALIVE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One address of a name. ``seconds``: until it took the connection, or ``failed``, which is empty if it did."""
+
+    address: str
+    seconds: float
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What it took to connect, in seconds. ``tls``: the version of TLS, and None for its time without."""
+
+    resolve_s: float
+    tried: tuple[Tried, ...]
+    tls_s: float | None = None
+    tls: str = ""
 
 
 def connect(settings: Settings, deadline: Deadline) -> socket.socket:
