@@ -338,7 +338,7 @@ def test_memory_is_not_offered_where_the_server_was_told_so():
 
 @pytest.mark.rule("Y-1")
 def test_memory_is_not_offered_to_who_comes_from_elsewhere(server, monkeypatch):
-    monkeypatch.setattr("offboard_core.server.websocket.on_one_machine", lambda one, other: False)
+    monkeypatch.setattr("offboard_core.server.door.on_one_machine", lambda one, other: False)
     with robot(server, query=OURS) as one:
         assert "memory" not in one.opened()
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from offboard_core import Chunk
 from offboard_core.server import Guarded, InferenceServer, Voice, voice_of
 from puppets import PATIENCE, Door, Puppet, source, until
 from robots import robot
+from waits import reached
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE)
 OURS = "layout=columns"
@@ -157,6 +159,27 @@ def test_a_robot_that_goes_in_mid_inference_leaves_nothing_behind():
             for number in range(3, 9):
                 assert is_answer(new.ask(asked(number)), asked(number))
                 assert is_answer(other.ask(asked(number)), asked(number))
+
+
+@pytest.mark.usefixtures("loop", "said")
+def test_an_answer_that_was_begun_is_ended_for_a_robot_that_has_nothing_more_to_say(monkeypatch):
+    header, begun = resolve_name("offboard_core.server.voice:header"), threading.Event()
+
+    def begin(voice, frame):
+        """As where the kernel takes no more, and the event loop has not been told yet."""
+        data = header(0x82, len(frame)) + frame
+        voice._rest = data[voice._socket.send(data[:5]) :]
+        begun.set()
+        return True
+
+    with InferenceServer(model(), port=0) as server, robot(server, query=OURS) as one:
+        one.opened()
+        assert is_answer(one.ask(asked(1)), asked(1))
+        monkeypatch.setattr(Voice, "send", begin)
+        one.send(asked(2))
+        reached(begun)
+        one.connection.socket.shutdown(socket.SHUT_WR)
+        assert is_answer(one.receive(), asked(2))
 
 
 @pytest.mark.usefixtures("loop")

@@ -10,9 +10,20 @@ import secrets
 import socket
 import sys
 import threading
+from typing import Any
 
 import numpy as np
-from offboard_client.memory import KEY_BYTES, SEALED, TAKEN, Broken, Incoming, MemoryOffer, referred, same_user
+from offboard_client.memory import (
+    KEY_BYTES,
+    SEALED,
+    TAKEN,
+    Broken,
+    Incoming,
+    MemoryOffer,
+    on_one_machine,
+    referred,
+    same_user,
+)
 from offboard_client.wire import WireLimits
 
 from ..frontends import lacking
@@ -185,6 +196,12 @@ class Place:
         if memory.map is None or size > min(memory.size, _MESSAGE_BYTES):
             return sent
         return memory.map[:size] if size <= AT_ONE_GO else Copying(memoryview(memory.map)[:size])
+
+
+def is_here(scope: Any) -> bool:
+    """Whether a client, by ASGI's description of its connection, is on this machine."""
+    client, server = scope.get("client"), scope.get("server")
+    return bool(client and server) and on_one_machine(client[0], server[0])
 
 
 class Copying:

@@ -8,7 +8,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import BadMessage
-from offboard_client.memory import on_one_machine
 from offboard_client.wire import CLOSE_REFUSED
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -17,7 +16,7 @@ from websockets.protocol import State
 from ..engine import SAID, Loan
 from ..frontends import MEMORY, Frame
 from ..frontends.websocket import CARRIER, SessionProtocol
-from .door import Copying
+from .door import Copying, is_here
 from .frames import FrameMeter
 from .messages import MessageReader, is_utf8
 from .protocols import FAREWELL, log, response
@@ -77,7 +76,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.ping_timeout = self.config.pong_timeouts.get(self.scope["path"], self.ping_timeout)
             scope: Any = self.scope
             scope["extensions"][CARRIER] = self
-            if (door := self.config.door) is not None and _is_here(scope):
+            if (door := self.config.door) is not None and is_here(scope):
                 self._place = scope["extensions"][MEMORY] = door.place()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -204,6 +203,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._carried.disconnected(code)
         self._end()
 
+    def eof_received(self) -> None:
+        if self._voice is not None:  # the transport closes once what a thread has begun to say is said
+            self._voice.quiet()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._carried is not None:
@@ -293,8 +296,3 @@ class _Straight:
             self._socket.hand(event["text"] if data is None else data)
         elif event["type"] == "websocket.disconnect":
             self._socket.gone(event.get("code", 1005))
-
-
-def _is_here(scope: Any) -> bool:
-    client, server = scope.get("client"), scope.get("server")
-    return bool(client and server) and on_one_machine(client[0], server[0])
