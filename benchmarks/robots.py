@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-from latency import percentile, start
+from latency import in_turn, percentile, start
 from processes import Child
 from quiet import Quiet
 
@@ -22,13 +22,17 @@ EVERY_S, _APART, PERIODIC = 0.1, 0.618, 3
 
 
 def measure(peers: Sequence[str], robots: int, rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
-    """Peer -> requests per second of so many robots in closed loops on workload A, median over the rounds."""
+    """Peer -> requests per second of so many robots in closed loops on workload A, median over the rounds.
+
+    All are started twice, in either order, each time for half of the rounds.
+    """
     runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in peers}
-    with ExitStack() as stack:
-        pairs = {peer: _checked(*start(stack, peer, workers=robots)) for peer in peers}
-        for _ in range(rounds):
-            for peer, (server, workers) in pairs.items():
-                runs[peer].append(_run(server, workers, seconds, quiet))
+    for instance in range(2):
+        with ExitStack() as stack:
+            pairs = {peer: _checked(*start(stack, peer, workers=robots)) for peer in in_turn(peers, instance)}
+            for _ in range(-(-rounds // 2)):
+                for peer, (server, workers) in pairs.items():
+                    runs[peer].append(_run(server, workers, seconds, quiet))
     return {peer: {"robots": robots, "workload": WORKLOAD, **_summary(runs[peer])} for peer in peers}
 
 
