@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import threading
+import time
 from dataclasses import replace
+from pkgutil import resolve_name
 from time import perf_counter
 from types import SimpleNamespace
 
@@ -239,6 +241,7 @@ def test_a_failure_of_the_policy_is_its_answer_and_the_loop_goes_on():
 def test_a_promise_that_is_broken_is_told_and_in_the_end_not_believed(caplog, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("offboard_core.engine.at_once.perf_counter", lambda: now[0])
+    monkeypatch.setattr("offboard_core.engine.at_once._spent", lambda: (now[0], 0))
 
     def take(seconds):
         def answer(episode, inputs):
@@ -279,16 +282,22 @@ def test_a_promise_that_is_broken_is_told_and_in_the_end_not_believed(caplog, mo
 
 
 class Clock:
-    """Time that passes only where a policy takes it."""
+    """Time that passes only where a policy takes it: the processor's, or else's."""
 
     def __init__(self, monkeypatch):
-        self.now = 0.0
+        self.now = self.worked = 0.0
+        self.waits = 0
+        monkeypatch.setattr("offboard_core.engine.at_once._spent", lambda: (self.worked, self.waits))
         for module in ("at_once", "exchange", "model_thread"):
             monkeypatch.setattr(f"offboard_core.engine.{module}.perf_counter", lambda: self.now)
 
-    def take(self, seconds):
+    def take(self, seconds, worked=1.0, waits=0):
+        """``worked``: of the time the share that the processor was at it."""
+
         def answer(episode, inputs):
             self.now += seconds
+            self.worked += seconds * worked
+            self.waits += waits
             return count_up(episode, inputs)
 
         return answer
@@ -331,6 +340,50 @@ def test_who_was_late_is_believed_again_after_keeping_the_promise_on_its_thread(
         run(main())
 
 
+def test_a_machine_that_had_other_things_to_do_is_no_broken_promise(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    async def main():
+        async with Bench(Quick()) as bench:
+            pipeline = await bed(bench)
+            kept_from_it = clock.take(0.004, worked=0.2)
+            assert set(await ask(bench, pipeline, kept_from_it, 20)) == {HERE}
+            # That excuses nobody: the first that was late counts still.
+            assert set(await ask(bench, pipeline, clock.take(0.004, worked=0.2, waits=1), 2)) == {HERE}
+            assert set(await ask(bench, pipeline, kept_from_it, 2)) == {"another"}
+
+    run(main())
+
+
+@pytest.mark.parametrize(("seconds", "worked", "waits"), [(0.004, 0.3, 0), (0.004, 0.0, 1), (0.2, 0.0, 0)])
+def test_who_worked_or_waited_for_too_long_is_to_blame(monkeypatch, seconds, worked, waits):
+    clock = Clock(monkeypatch)
+
+    async def main():
+        async with Bench(Quick()) as bench:
+            pipeline = await bed(bench)
+            late = clock.take(seconds, worked, waits)
+            assert set(await ask(bench, pipeline, late, 1 if seconds > 0.1 else 3)) == {HERE}
+            assert set(await ask(bench, pipeline, late, 2)) == {"another"}
+
+    run(main())
+
+
+def test_what_a_thread_has_spent_is_what_it_did():
+    spent, was_kept_from_it, no_time = (
+        resolve_name(f"offboard_core.engine.at_once:{name}") for name in ("_spent", "_was_kept_from_it", "NO_TIME")
+    )
+    before = spent()
+    if before is None:
+        pytest.skip("the system does not say what a thread has spent")
+    while spent()[0] - before[0] <= no_time:
+        pass
+    assert not was_kept_from_it(before), "it worked"
+    before = spent()
+    time.sleep(1e-4)
+    assert not was_kept_from_it(before), "it waited"
+
+
 def test_those_of_one_call_count_each_and_no_further_than_was_owed():
     kept = SimpleNamespace(decode_ms=0.1, codec_ms=0.2, infer_ms=0.6)
 
@@ -371,6 +424,7 @@ def test_a_codec_that_waits_where_it_makes_commands_of_an_answer_is_not_believed
 
         def decode(self, chunk, observation):
             clock.now += 0.002
+            clock.waits += 1
             return chunk
 
     async def main():

@@ -2,8 +2,8 @@
 
 Nothing is guessed: who says nothing is asked on the model's own thread. And nothing is believed for ever: what takes
 longer than was said keeps every robot of the server waiting, so it is told, and in the end not done any more. The clock
-cannot tell who was to blame, a policy that waited or a machine that had other things to do; what the policy takes on
-its own thread from then on can, and whoever keeps the promise there is believed again.
+alone cannot tell who was to blame, a policy that waited or a machine that had other things to do. So once one was late
+the system is asked what the thread did in the next; and whoever keeps the promise on its own thread is believed again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import threading
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
+
+try:
+    import resource
+except ImportError:  # not every system has it
+    resource = None
 
 from offboard_client.errors import OffboardError
 
@@ -90,6 +95,7 @@ class Promise:
 
     def _answer(self, policy: Policy[Any], exchange: Exchange) -> bool:
         self._watch()
+        before = _spent() if self._late else None  # not of each: it is one more system call
         self._since = start = perf_counter()
         try:
             if not exchange.prepare(at_once=True):
@@ -112,7 +118,9 @@ class Promise:
             return True
         finally:
             self._since = None
-            self._judge(perf_counter() - start, asked=exchange.started > 0)
+            took = perf_counter() - start
+            if not (before is not None and NO_TIME < took <= TOO_LONG and _was_kept_from_it(before)):
+                self._judge(took, asked=exchange.started > 0)
 
     def _overdue(self, exchange: Exchange) -> bool:
         """Is it older than the limit? Sets the error if so."""
@@ -176,3 +184,17 @@ class Promise:
                     "%s says that it does not block, and has not returned for %.0f s; until it does, this server "
                     "answers nobody. Leave out blocking = False", self._label, seconds,
                 )  # fmt: skip
+
+
+def _spent() -> tuple[float, int] | None:
+    """Of this thread the processor's time in seconds, and how often it waited; None where the system does not say."""
+    if resource is None or not hasattr(resource, "RUSAGE_THREAD"):
+        return None
+    found = resource.getrusage(resource.RUSAGE_THREAD)
+    return found.ru_utime + found.ru_stime, found.ru_nvcsw
+
+
+def _was_kept_from_it(before: tuple[float, int]) -> bool:
+    """Whether this thread neither waited since nor took long: then others had the processor."""
+    now = _spent()
+    return now is not None and now[1] == before[1] and now[0] - before[0] <= NO_TIME
