@@ -33,7 +33,14 @@ def server():
     """Who is cut off may come back as long as any test waits: a session that is not ended as it should be is seen."""
     limits = ServiceTimeouts(linger=100 * PATIENCE)
     with InferenceServer({"10000": lambda: lambda observation: []}, port=0, limits=limits) as server:
-        yield f"127.0.0.1:{server.port}"
+        yield loaded(server)
+
+
+def loaded(server):
+    """Its address, once its model is there: unasked none is loaded, and no session opened."""
+    with InferenceClient("127.0.0.1", server.port) as client:
+        until(lambda: client.server_status()["loaded"] is not None, "its model is loaded")
+    return f"127.0.0.1:{server.port}"
 
 
 def left(peer):
@@ -195,7 +202,7 @@ def test_a_server_on_this_machine_takes_memory_and_it_says_so(server):
 @linux
 def test_one_that_was_told_to_take_none_is_told_apart(server):
     with InferenceServer({"a": lambda: lambda observation: []}, port=0, shared_memory=False) as other:
-        said, [found] = shared_memory(f"127.0.0.1:{other.port}")
+        said, [found] = shared_memory(loaded(other))
     assert said["used"] is False
     assert "--no-shared-memory" in said["why_not"]
     assert (found["verdict"], found["found"]) == ("note", f"not used: {said['why_not']}")
