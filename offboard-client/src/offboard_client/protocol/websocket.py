@@ -97,15 +97,14 @@ class WebSocket:
 
         Raises AttemptFailed if the upgrade is refused.
         """
+        if self.eof or self.flooded:
+            return
         reader = self._reader
         reader.end += count
         if self.open and count and not self._fragments and (message := reader.whole()) is not None:
             self.messages.append(message)
             if self.begun is None:
                 self.begun = self._now()
-            return
-        if self.eof or self.flooded:
-            reader.end -= count
             return
         if not count:
             self.eof, self.open = True, False
